@@ -1,0 +1,90 @@
+"""ops/cutover.yml and its model."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cutover import plan
+
+SOURCE = Path(__file__).resolve().parents[2] / "ops/cutover.yml"
+
+
+def broken(tmp_path: Path, change: Any) -> Path:
+    document = yaml.safe_load(SOURCE.read_text())
+    change(document)
+    path = tmp_path / "cutover.yml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def test_steps_follow_each_other() -> None:
+    """A step that starts in another mode than its predecessor left could never pass its preflight."""
+    steps = plan.load(SOURCE).steps
+    for deployment in ("staging", "production"):
+        modes = [(step.from_mode, step.to_mode) for step in steps.values() if step.deployment == deployment]
+        assert modes[0][0] == "local"
+        assert all(after[0] == before[1] for before, after in itertools.pairwise(modes))
+
+
+@pytest.mark.parametrize(
+    ("level", "target", "alert"),
+    [
+        ("save_success", "above 0.995", "below 0.99"),
+        ("save_fail", "below 0.005", "above 0.01"),
+        ("upload_p95", "below 400", "above 500"),
+        ("presigned_url_p95", "below 100", "above 150"),
+        ("read_fallback", "below 0.001", "above 0.01"),
+    ],
+)
+def test_key_metrics_are_the_runbooks(level: str, target: str, alert: str) -> None:
+    """A number that drifted from the runbook gates or pages at the wrong moment."""
+    row = plan.load(SOURCE).service_levels[level]
+    assert (str(row.target), str(row.alert)) == (target, alert)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda d: d["steps"][6].update({"to": "dual-wrte"}), "steps.6: no mode is called 'dual-wrte'"),
+        (lambda d: d["steps"].pop(4), "steps must be 1 to 10"),
+        (lambda d: d["steps"][2].update({"batches": [1]}), "steps.2"),
+        (lambda d: d["steps"][1].update({"batches": ["0%"]}), "steps.1.batches"),
+        (lambda d: d["scenarios"]["reads"]["sets"].update({"dual_write": True}), "may only turn flags off"),
+        (lambda d: d["modes"]["settled"].update({"backfill": True}), "two modes have the same flags"),
+        (lambda d: d["steps"][1]["criteria"].update({"server_errors": {"at_most": 0, "below": 1}}), "exactly one of"),
+        (lambda d: d["ratios"]["save_fail_ratio"].update({"numerator": ["save_lost"]}), "unknown metrics save_lost"),
+        (lambda d: d["rollback_triggers"]["reads"].update({"scenario": "read"}), "no scenario is called 'read'"),
+        (lambda d: d.update({"colour": "red"}), "colour"),
+        (lambda d: d["rollback"].pop("objective_seconds"), "rollback.objective_seconds"),
+    ],
+)
+def test_broken_table_is_refused_with_its_key(tmp_path: Path, change: Any, sentence: str) -> None:
+    """A slip in the table would be found by a step in the middle of a production change."""
+    with pytest.raises(plan.PlanError, match=r"cutover\.yml") as caught:
+        plan.load(broken(tmp_path, change))
+    assert sentence in str(caught.value)
+
+
+def test_file_that_is_absent_or_no_yaml_is_named(tmp_path: Path) -> None:
+    """A traceback at this place hides which file the operator has to look at."""
+    with pytest.raises(plan.PlanError, match=r"absent\.yml: cannot be read"):
+        plan.load(tmp_path / "absent.yml")
+    (tmp_path / "bad.yml").write_text("steps: [")
+    with pytest.raises(plan.PlanError, match=r"bad\.yml: is not valid YAML"):
+        plan.load(tmp_path / "bad.yml")
+
+
+@pytest.mark.parametrize(
+    ("bound", "inside", "outside"),
+    [({"above": 1}, 1.01, 1), ({"below": 1}, 0.99, 1), ({"at_least": 1}, 1, 0.99), ({"at_most": 0}, 0, 1)],
+)
+def test_bounds_exclude_or_include_their_limit(bound: dict[str, float], inside: float, outside: float) -> None:
+    """ "> 99.5 %" must not pass at exactly 99.5 %."""
+    limit = plan.Bound(**bound)
+    assert limit.holds(inside)
+    assert not limit.holds(outside)
