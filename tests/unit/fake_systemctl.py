@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""A systemctl for the machine script's unit tests: units are directories, a start makes a process in a made-up /proc.
+
+`state/<worker>/broken` makes starts fail as long as the flags in it are the ones to start with ("*": always);
+`state/<worker>/old` makes the unit come up with the environment it had before.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+KEYS = ("CERT_S3_DUAL_WRITE", "CERT_S3_READ_PRIMARY", "CERT_S3_BACKFILL_ENABLED")
+
+
+def worker_of(unit: str) -> str:
+    """The instance of a unit name."""
+    return unit.partition("@")[2].rpartition(".")[0]
+
+
+def environment(worker: str) -> dict[str, str]:
+    """What the unit's two environment files say; like systemd, without lines that start with `export`."""
+    values: dict[str, str] = {}
+    (main,) = (ROOT / "etc/deltacrown").glob("*.env")
+    for path in (main, ROOT / f"etc/deltacrown/workers/{worker}.env"):
+        if path.exists():
+            for line in path.read_bytes().decode("utf-8", "replace").splitlines():
+                name, sign, value = line.strip().partition("=")
+                if sign and " " not in name:
+                    values[name] = value.strip("\"'")
+    return values
+
+
+def start(worker: str) -> None:
+    """Starts two processes, or leaves the unit failed."""
+    state = ROOT / "state" / worker
+    values = environment(worker)
+    flags = ",".join(values.get(key, "false") for key in KEYS)
+    broken = state / "broken"
+    for pid in (state / "pids").read_text().split() if (state / "pids").exists() else []:
+        for file in (ROOT / "proc" / pid).iterdir():
+            file.unlink()
+        (ROOT / "proc" / pid).rmdir()
+    (state / "pids").unlink(missing_ok=True)
+    cgroup = ROOT / "sys/fs/cgroup/deltacrown" / worker
+    cgroup.mkdir(parents=True, exist_ok=True)
+    if broken.exists() and broken.read_text() in {flags, "*"}:
+        (state / "active").write_text("activating auto-restart")
+        (cgroup / "cgroup.procs").write_text("")
+        return
+    if (state / "old").exists():
+        values = dict(line.split("=", 1) for line in (state / "old").read_text().split())
+    counter = ROOT / "state/next-pid"
+    first = int(counter.read_text()) if counter.exists() else 4000
+    counter.write_text(str(first + 2))
+    ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100) + 1
+    for pid in (first, first + 1):
+        process = ROOT / "proc" / str(pid)
+        process.mkdir(parents=True)
+        (process / "environ").write_bytes(b"\0".join(f"{k}={v}".encode() for k, v in values.items()) + b"\0")
+        (process / "stat").write_text(f"{pid} (uwsgi (x)) S " + "1 " * 18 + f"{ticks} 0 0\n")
+    (state / "pids").write_text(f"{first} {first + 1}")
+    (state / "active").write_text("active running")
+    (cgroup / "cgroup.procs").write_text(f"{first}\n{first + 1}\n")
+
+
+def show(unit: str) -> None:
+    """Prints the properties that the machine script asks for."""
+    worker = worker_of(unit)
+    if "ControlGroup" in sys.argv:
+        print(f"/deltacrown/{worker}")
+        return
+    active, _, sub_state = (ROOT / "state" / worker / "active").read_text().partition(" ")
+    print(f"ActiveState={active}\nSubState={sub_state}")
+
+
+def main() -> None:
+    """Runs one systemctl command."""
+    units = [argument for argument in sys.argv if "@" in argument]
+    with (ROOT / "state/calls").open("a") as calls:
+        calls.write(" ".join(sys.argv[1:]) + "\n")
+    match sys.argv[1]:
+        case "list-units":
+            for state in sorted((ROOT / "state").iterdir()):
+                if state.is_dir():
+                    print(f"deltacrown-uwsgi@{state.name}.service loaded active running x")
+        case "restart" | "start":
+            for unit in units:
+                start(worker_of(unit))
+        case "show":
+            show(units[0])
+
+
+main()

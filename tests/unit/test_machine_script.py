@@ -1,0 +1,310 @@
+"""scripts/deltacrown-s3-rollback on a made-up root: files, epoch, proof and refusals. Real systemd: tests/fleet."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LOCAL, DUAL = "false,false,false", "true,false,true"
+PLAIN_LOCAL = "CERT_S3_DUAL_WRITE=false\nCERT_S3_READ_PRIMARY=false\nCERT_S3_BACKFILL_ENABLED=false\n"
+
+
+@dataclass
+class Machine:
+    root: Path
+
+    @property
+    def main(self) -> Path:
+        return self.root / "etc/deltacrown/staging.env"
+
+    def override(self, worker: str) -> Path:
+        return self.root / f"etc/deltacrown/workers/{worker}.env"
+
+    @property
+    def epoch(self) -> Path:
+        return self.root / "etc/deltacrown/rollback-epoch"
+
+    def systemctl(self, *arguments: str) -> None:
+        subprocess.run([self.root / "bin/systemctl", *arguments], check=True)
+
+    def script(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [REPOSITORY / "scripts/deltacrown-s3-rollback", *arguments],
+            env={"DELTACROWN_ROOT": str(self.root), "PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def calls(self) -> str:
+        return (self.root / "state/calls").read_text()
+
+
+def lines(result: subprocess.CompletedProcess[str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    entries = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    return entries[:-1], entries[-1]
+
+
+def held(processes: list[dict[str, Any]], worker: str) -> set[tuple[bool | None, ...]]:
+    return {(p["dual_write"], p["read_primary"], p["backfill"]) for p in processes if p["worker"] == worker}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """Two workers in mode local, running."""
+    for directory in ("bin", "etc/deltacrown/workers", "run/deltacrown", "proc", "state/worker1", "state/worker2"):
+        (tmp_path / directory).mkdir(parents=True)
+    shutil.copy(REPOSITORY / "tests/unit/fake_systemctl.py", tmp_path / "bin/systemctl")
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    made = Machine(tmp_path)
+    made.main.write_text("DATABASE_URL=postgres://x\n" + PLAIN_LOCAL)
+    made.epoch.write_text("4\n")
+    for worker in ("worker1", "worker2"):
+        made.systemctl("start", f"deltacrown-uwsgi@{worker}.service")
+    return made
+
+
+def test_emergency_reaches_every_process_and_raises_the_epoch(machine: Machine) -> None:
+    """A rollback that leaves one process on S3 keeps losing customers' files after "done"."""
+    machine.main.write_text("DATABASE_URL=postgres://x\n" + PLAIN_LOCAL.replace("DUAL_WRITE=false", "DUAL_WRITE=true"))
+    machine.override("worker2").write_text(PLAIN_LOCAL.replace("false", "true"))
+    machine.systemctl("restart", "deltacrown-uwsgi@worker1.service", "deltacrown-uwsgi@worker2.service")
+
+    result = machine.script()
+
+    processes, last = lines(result)
+    assert result.returncode == 0, result.stderr
+    assert len(processes) == 4
+    assert all(process["proven"] for process in processes)
+    assert held(processes, "worker1") == held(processes, "worker2") == {(False, False, False)}
+    assert last["done"] is True
+    assert last["failed"] == []
+    assert machine.epoch.read_text() == "5\n"
+    assert machine.main.read_text() == "DATABASE_URL=postgres://x\n" + PLAIN_LOCAL
+    assert not machine.override("worker2").exists()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "expected"),
+    [
+        ("uploads", (False, True, False)),
+        ("reads", (True, False, True)),
+        ("inconsistency", (True, False, False)),
+        ("local", (False, False, False)),
+    ],
+)
+def test_scenario_turns_off_its_flags_only(machine: Machine, scenario: str, expected: tuple[bool, bool, bool]) -> None:
+    """Turning off more than the scenario says loses S3 writes that were healthy; less leaves the fault in place."""
+    machine.main.write_text(PLAIN_LOCAL.replace("false", "true"))
+    machine.systemctl("restart", "deltacrown-uwsgi@worker1.service", "deltacrown-uwsgi@worker2.service")
+    processes, _ = lines(machine.script(scenario))
+    assert held(processes, "worker1") == held(processes, "worker2") == {expected}
+
+
+def test_emergency_breaks_the_lock_and_names_its_holder(machine: Machine) -> None:
+    """A step that died must not lock the on-call out."""
+    lock = machine.root / "run/deltacrown/cutover.lock"
+    lock.write_text('{"holder": "amina", "step": 6}')
+    result = machine.script()
+    assert not lock.exists()
+    assert "amina" in result.stdout + result.stderr
+
+
+def test_process_that_kept_the_old_flags_is_not_proven(machine: Machine) -> None:
+    """An application that ignores its environment file would otherwise be reported as rolled back."""
+    (machine.root / "state/worker1/old").write_text(PLAIN_LOCAL.replace("false", "true"))
+    result = machine.script()
+    processes, last = lines(result)
+    assert result.returncode == 1
+    assert last["failed"] == ["worker1"]
+    assert last["done"] is False
+    assert {process["proven"] for process in processes if process["worker"] == "worker1"} == {False}
+
+
+def test_missing_flag_is_null_and_unproven(machine: Machine) -> None:
+    """A key that is absent from /proc says nothing; taking it for "off" would prove what nobody saw."""
+    (machine.root / "state/worker1/old").write_text("CERT_S3_DUAL_WRITE=false\nCERT_S3_READ_PRIMARY=false\n")
+    result = machine.script()
+    processes, _ = lines(result)
+    assert result.returncode == 1
+    assert held(processes, "worker1") == {(False, False, None)}
+
+
+def test_worker_that_does_not_start_does_not_keep_the_others(machine: Machine) -> None:
+    """One broken worker must not leave the rest of the machine on S3."""
+    (machine.root / "state/worker1/broken").write_text("*")
+    result = machine.script()
+    processes, last = lines(result)
+    assert result.returncode == 1
+    assert last["failed"] == ["worker1"]
+    assert [process["proven"] for process in processes if process["worker"] == "worker2"] == [True, True]
+
+
+def test_step_changes_one_worker_by_its_override(machine: Machine) -> None:
+    """Writing the machine's file for a canary would let a crash flip workers that nobody chose."""
+    before = machine.main.read_bytes()
+    result = machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
+    processes, _ = lines(result)
+    assert result.returncode == 0, result.stderr
+    assert {process["worker"] for process in processes} == {"worker1"}
+    assert held(processes, "worker1") == {(True, False, True)}
+    assert machine.main.read_bytes() == before
+    assert "CERT_S3_DUAL_WRITE=true" in machine.override("worker1").read_text()
+    assert not machine.override("worker2").exists()
+    assert machine.epoch.read_text() == "4\n"
+
+
+def test_last_worker_settles_the_machine(machine: Machine) -> None:
+    """Overrides that stay behind would beat the machine's file at the next change by hand."""
+    machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
+    machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker2")
+    assert (
+        "CERT_S3_DUAL_WRITE=true\nCERT_S3_READ_PRIMARY=false\nCERT_S3_BACKFILL_ENABLED=true\n"
+        in machine.main.read_text()
+    )
+    assert not list((machine.root / "etc/deltacrown/workers").iterdir())
+
+
+def test_canary_taken_back_leaves_the_machine_as_it_was(machine: Machine) -> None:
+    """A way back that is no exact way back would make the next preflight refuse."""
+    before = machine.main.read_bytes()
+    machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
+    result = machine.script("--flags", LOCAL, "--epoch", "4", "--workers", "worker1")
+    assert result.returncode == 0
+    assert machine.main.read_bytes() == before
+    assert not machine.override("worker1").exists()
+
+
+def test_worker_that_fails_a_step_gets_its_old_flags_back_at_once(machine: Machine) -> None:
+    """A crash-looping worker behind an activated socket swallows requests until somebody comes."""
+    (machine.root / "state/worker1/broken").write_text(DUAL)
+    result = machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
+    assert result.returncode == 1
+    assert "putting back false,false,false" in result.stdout + result.stderr
+    status, last = lines(machine.script("--status"))
+    assert held(status, "worker1") == {(False, False, False)}
+    assert last["failed"] == []
+
+
+def test_worker_that_never_starts_again_is_taken_off_its_socket(machine: Machine) -> None:
+    """nginx goes on sending requests to a socket that systemd holds open for a dead worker."""
+    (machine.root / "state/worker1/broken").write_text("*")
+    machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
+    assert "stop --no-block deltacrown-uwsgi@worker1.socket" in machine.calls()
+
+
+@pytest.mark.parametrize("form", [("--flags", DUAL), ("reads",)])
+def test_other_epoch_is_refused_and_changes_nothing(machine: Machine, form: tuple[str, ...]) -> None:
+    """A step that started before an emergency would undo it."""
+    before = machine.main.read_bytes()
+    result = machine.script(*form, "--epoch", "3", "--workers", "worker1")
+    assert result.returncode == 6
+    assert "epoch 3" in result.stdout + result.stderr
+    assert machine.main.read_bytes() == before
+    assert not machine.override("worker1").exists()
+    assert machine.epoch.read_text() == "4\n"
+
+
+def test_odd_lines_are_kept_or_repaired_and_reported(machine: Machine) -> None:
+    """An `export` line is ignored by systemd: the runbook's own example would leave the flag off without a word."""
+    machine.main.write_bytes(
+        b"# staging\r\nexport CERT_S3_DUAL_WRITE=true\r\nNAME='two words'\nCERT_S3_READ_PRIMARY=\"true\"\n"
+        b"CERT_S3_READ_PRIMARY=true\nA=b c # note\nexport OTHER=1\nno newline at the end \xc3\xa9"
+    )
+    result = machine.script()
+    said = result.stdout + result.stderr
+    assert machine.main.read_bytes() == (
+        b"# staging\r\nCERT_S3_DUAL_WRITE=false\nNAME='two words'\nCERT_S3_READ_PRIMARY=false\nA=b c # note\n"
+        b"export OTHER=1\nno newline at the end \xc3\xa9\nCERT_S3_BACKFILL_ENABLED=false\n"
+    )
+    for notice in (
+        'removed "export" before CERT_S3_DUAL_WRITE',
+        "carriage return",
+        "second line of CERT_S3_READ_PRIMARY",
+    ):
+        assert notice in said
+    assert "staging.env:6: sh and systemd read this line differently" in said
+    assert "staging.env:7: systemd ignores a line" in said
+
+
+def test_file_that_is_right_already_stays_byte_for_byte(machine: Machine) -> None:
+    """A file without a last newline must not change under a rollback that has nothing to change."""
+    machine.main.write_text(PLAIN_LOCAL + "LAST=1")
+    machine.script()
+    assert machine.main.read_text() == PLAIN_LOCAL + "LAST=1"
+
+
+def test_step_refuses_a_file_that_is_not_utf8_and_the_emergency_goes_on(machine: Machine) -> None:
+    """A Latin-1 comment must stop a planned change, and must never stop a rollback."""
+    machine.main.write_bytes(b"# Z\xfcrich\n" + PLAIN_LOCAL.replace("false", "true").encode())
+    refused = machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
+    assert refused.returncode == 2
+    assert "not UTF-8" in refused.stderr
+    assert machine.script().returncode == 0
+    assert machine.main.read_bytes() == b"# Z\xfcrich\n" + PLAIN_LOCAL.encode()
+
+
+def test_emergency_for_some_workers_leaves_the_others(machine: Machine) -> None:
+    """`--workers` exists to take one bad worker off S3 without giving up the rest."""
+    machine.main.write_text(PLAIN_LOCAL.replace("false", "true"))
+    machine.systemctl("restart", "deltacrown-uwsgi@worker1.service", "deltacrown-uwsgi@worker2.service")
+    processes, _ = lines(machine.script("local", "--workers", "worker1"))
+    assert {process["worker"] for process in processes} == {"worker1"}
+    status, _ = lines(machine.script("--status"))
+    assert held(status, "worker1") == {(False, False, False)}
+    assert held(status, "worker2") == {(True, True, True)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("everything",), "unknown scenario everything"),
+        (("--workers", "worker9"), "no unit deltacrown-uwsgi@worker9.service"),
+        (("--flags", DUAL), "--flags needs --epoch"),
+        (("--flags", "yes,no,yes", "--epoch", "4"), "not three times true or false"),
+        (("--epoch", "x"), "not a whole number"),
+        (("--epoch",), "needs a value"),
+        (("--force",), "unknown option --force"),
+        (("local", "reads"), "two scenarios"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_changes_nothing(
+    machine: Machine, arguments: tuple[str, ...], sentence: str
+) -> None:
+    """A typing error at 3 a.m. must not become a different rollback."""
+    before = machine.main.read_bytes()
+    result = machine.script(*arguments)
+    assert result.returncode == 2
+    assert sentence in result.stderr
+    assert machine.main.read_bytes() == before
+    assert machine.epoch.read_text() == "4\n"
+
+
+def test_machine_of_two_deployments_is_refused(machine: Machine) -> None:
+    """With both files there, nobody knows which one the units read."""
+    (machine.root / "etc/deltacrown/production.env").write_text(PLAIN_LOCAL)
+    result = machine.script()
+    assert result.returncode == 2
+    assert "staging.env and production.env" in result.stderr
+
+
+def test_status_changes_nothing_and_names_a_worker_that_was_not_restarted(machine: Machine) -> None:
+    """A file edited by hand is no flag until the worker restarts; "status" that read the file would say otherwise."""
+    machine.main.write_text(PLAIN_LOCAL.replace("DUAL_WRITE=false", "DUAL_WRITE=true"))
+    calls = machine.calls()
+    result = machine.script("--status")
+    processes, last = lines(result)
+    assert result.returncode == 1
+    assert last["failed"] == ["worker1", "worker2"]
+    assert held(processes, "worker1") == {(False, False, False)}
+    assert last["epoch"] == 4
+    assert "restart" not in machine.calls()[len(calls) :]
