@@ -1,0 +1,105 @@
+"""The command `cutover`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cutover
+from cutover import generate, plan, settings
+from cutover.local_files import UnsafeNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["ExitCode", "main"]
+
+
+class ExitCode(IntEnum):
+    """The exit codes of all commands, the machine script included."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+    ERROR = 4
+    CANNOT_WRITE = 5
+    SUPERSEDED = 6
+    INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code; what went wrong is one sentence on stderr."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (plan.PlanError, settings.SettingsError, generate.GenerateError, UnsafeNameError) as error:
+        print(f"cutover: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    except KeyboardInterrupt:
+        print("cutover: interrupted; nothing was changed by this command", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cutover", description="DeltaCrown's move of its certificate files to S3: checks and data tools."
+    )
+    parser.add_argument("--version", action="version", version=f"cutover {cutover.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    generated = commands.add_parser(
+        "generate",
+        help="write the parts of script and runbook that repeat ops/cutover.yml",
+        description="Writes the parts of the machine script and the runbook that repeat ops/cutover.yml.",
+        epilog="example: cutover generate --check    (exit 1 if a generated part is out of date)",
+    )
+    generated.add_argument("--check", action="store_true", help="change nothing, exit 1 if something is out of date")
+    generated.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the checkout (default: here)")
+    generated.set_defaults(command=_generate)
+
+    compared = commands.add_parser(
+        "compare",
+        help="read both copies of named files in full and compare their SHA-256",
+        description="Reads the local and the S3 copy of each named file in full and compares their SHA-256, "
+        "with the checksum that S3 recorded. Exit 0: all equal; 1: some differ or are absent; 4: S3 could not say.",
+        epilog="example: cutover compare --env-file /etc/deltacrown/staging.env certificates/pdf/2026/11/cert_7_a1.pdf",
+    )
+    compared.add_argument("keys", nargs="+", metavar="NAME", help="a file's name as the database has it")
+    compared.add_argument("--env-file", type=Path, metavar="FILE", help="the application's environment file")
+    compared.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    compared.set_defaults(command=_compare)
+    return parser
+
+
+def _generate(options: argparse.Namespace) -> int:
+    table = plan.load(options.root / "ops" / "cutover.yml")
+    paths = (generate.outdated if options.check else generate.write)(options.root, table)
+    for path in paths:
+        print(f"{path} is out of date: run `cutover generate`" if options.check else f"{path} written")
+    return ExitCode.FAILED if options.check and paths else ExitCode.DONE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    # boto3 takes a third of a second to import, which the other commands need not pay.
+    from cutover import compare, object_store  # noqa: PLC0415
+
+    values = settings.load(options.env_file)
+    comparisons = []
+    try:
+        for comparison in compare.compare(values, object_store.ObjectStore(values), options.keys):
+            comparisons.append(comparison)
+            if not options.json:
+                print(comparison)
+    except object_store.ObjectStoreError as error:
+        print(f"cutover: {error}", file=sys.stderr)
+        return ExitCode.ERROR
+    if options.json:
+        print(json.dumps([asdict(comparison) | {"equal": comparison.equal} for comparison in comparisons]))
+    return ExitCode.DONE if all(comparison.equal for comparison in comparisons) else ExitCode.FAILED

@@ -1,0 +1,145 @@
+"""The fleet as the inventory names it, and what its machines' script says of their processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cutover.plan import FlagName
+
+__all__ = [
+    "flags_proven",
+    "inventory_problem",
+    "machine_report",
+    "processes_not_holding",
+    "rollback_report",
+    "seconds_since_start_of",
+    "triple",
+    "workers_to_return",
+]
+
+
+def triple(flags: Mapping[FlagName, bool]) -> str:
+    """The flags as the machine script takes them: dual write, read primary, backfill."""
+    return ",".join(str(value).lower() for value in flags.values())
+
+
+def inventory_problem(
+    groups: Mapping[str, Sequence[str]], hosts: Mapping[str, Mapping[str, Any]], deployment: str
+) -> str:
+    """The first thing that is wrong with a deployment's part of the inventory, as one sentence; empty if nothing is."""
+    workers, machines = groups.get(f"{deployment}_workers", []), groups.get(f"{deployment}_machines", [])
+    if not machines:
+        return f"the inventory's group {deployment}_machines is empty or absent: list the deployment's machines there"
+    if not workers:
+        return f"the inventory's group {deployment}_workers is empty or absent: list the deployment's workers there"
+    for worker in workers:
+        variables = hosts[worker]
+        for name in ("ansible_host", "machine", "worker_unit"):
+            if not variables.get(name):
+                return f"worker {worker} has no {name} in the inventory: add it beside the worker"
+        if variables["machine"] not in machines:
+            return (
+                f"worker {worker} is on machine {variables['machine']}, which is not in {deployment}_machines: "
+                "add the machine there or correct the worker"
+            )
+    idle = set(machines) - {hosts[worker]["machine"] for worker in workers}
+    if idle:
+        return f"machine {min(idle)} is in {deployment}_machines and has no worker: add its workers or remove it"
+    return ""
+
+
+def machine_report(output: str) -> dict[str, Any]:
+    """What the machine script printed: `processes`, one entry each, and the keys of its last line.
+
+    A script that was cut off has no last line: `done` is then false and `failed` is absent.
+    """
+    report: dict[str, Any] = {"processes": [], "done": False}
+    for line in output.splitlines():
+        if not line.lstrip().startswith("{"):
+            continue
+        entry = json.loads(line)
+        if "pid" in entry:
+            report["processes"].append(entry)
+        else:
+            report.update(entry)
+    return report
+
+
+def _held(process: Mapping[str, Any]) -> str:
+    return ",".join(json.dumps(process[flag]) for flag in ("dual_write", "read_primary", "backfill"))
+
+
+def processes_not_holding(processes: Sequence[Mapping[str, Any]], flags: str) -> list[str]:
+    """The processes that hold other flags than `flags`, each with what it holds; null is a flag it does not have."""
+    return [
+        f"{process['worker']} pid {process['pid']} holds {_held(process)}"
+        for process in processes
+        if _held(process) != flags
+    ]
+
+
+def workers_to_return(report: Mapping[str, Any], flags: str) -> list[str]:
+    """The workers of a machine's status report that are not proven to hold `flags`, dead ones included."""
+    strangers = {process["worker"] for process in report["processes"] if _held(process) != flags}
+    return sorted(strangers | set(report.get("failed", [])))
+
+
+def flags_proven(reports: Sequence[Mapping[str, Any]], workers: int, flags: str) -> tuple[float, int]:
+    """The share of a deployment's workers all of whose processes hold `flags`, and the number of processes seen."""
+    processes = [process for report in reports for process in report["processes"]]
+    seen = {(process["machine"], process["worker"]) for process in processes}
+    strangers = {(process["machine"], process["worker"]) for process in processes if _held(process) != flags}
+    return len(seen - strangers) / workers, len(processes)
+
+
+def seconds_since_start_of(program: str, pid: int | None = None) -> float:
+    """Seconds since the nearest ancestor process that runs `program` was started.
+
+    Raises:
+        LookupError: no ancestor runs it.
+    """
+    ancestor = os.getppid() if pid is None else pid
+    while ancestor > 1:
+        process = Path("/proc") / str(ancestor)
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        if program in (process / "cmdline").read_text():
+            started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+            return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+        ancestor = int(fields[1])
+    raise LookupError(f"no ancestor of this process runs {program}")
+
+
+def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """An emergency's outcome from the machines' variables: a line each, the proven processes, and what failed.
+
+    A machine without a result was not chosen by `limit_workers` and is left out.
+    """
+    lines, failed, proven = [], [], 0
+    for variables in machines:
+        name, result = variables["inventory_hostname"], variables.get("emergency_result", {"skipped": True})
+        if result.get("skipped"):
+            continue
+        if result.get("unreachable"):
+            lines.append(f"{name}: UNREACHABLE, its state is unknown")
+            failed.append(f"{name} cannot be reached")
+            continue
+        report = machine_report(result.get("stdout", ""))
+        count = sum(process["proven"] for process in report["processes"])
+        proven += count
+        done = report["done"] and count > 0
+        lines.append(
+            f"{name}: {'done' if done else 'NOT DONE'}, {count} of {len(report['processes'])} processes proven"
+            f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}"
+        )
+        if not done:
+            said = [line.strip() for line in result.get("stdout", "").splitlines() if not line.startswith("{")]
+            workers = ", ".join(report.get("failed", [])) or "; ".join(said[-2:]) or "it printed nothing"
+            failed.append(f"{name}: {workers}")
+    return {"lines": lines, "failed": failed, "proven": proven}

@@ -1,0 +1,69 @@
+"""Criteria and measurements turned into a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from cutover.plan import Bound
+
+__all__ = ["Result", "Verdict", "evaluate", "overall"]
+
+
+class Verdict(IntEnum):
+    """What a gate says. The value is the exit code of the commands; only PASS lets a step go on."""
+
+    PASS = 0
+    FAIL = 1
+    INCONCLUSIVE = 3
+    ERROR = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """One criterion: what was measured, what was wanted, and the verdict on it."""
+
+    criterion: str
+    wanted: str
+    measured: float | None
+    samples: int
+    verdict: Verdict
+
+    def __str__(self) -> str:
+        value = "nothing" if self.measured is None else f"{self.measured:g}"
+        return f"{self.verdict.name} {self.criterion}: measured {value} ({self.samples} samples), wanted {self.wanted}"
+
+
+def evaluate(
+    criteria: Mapping[str, Bound], measured: Mapping[str, tuple[float | None, int]], minimum_samples: int = 1
+) -> list[Result]:
+    """Judges every criterion.
+
+    Args:
+        criteria: the limits, by name.
+        measured: value and number of samples, by name; a name that is absent could not be measured.
+        minimum_samples: fewer samples than this are INCONCLUSIVE, whatever they say.
+    """
+    results = []
+    for name, bound in criteria.items():
+        value, samples = measured.get(name, (None, 0))
+        if name not in measured:
+            verdict = Verdict.ERROR
+        elif value is None or samples < minimum_samples:
+            verdict = Verdict.INCONCLUSIVE
+        else:
+            verdict = Verdict.PASS if bound.holds(value) else Verdict.FAIL
+        results.append(Result(name, str(bound), value, samples, verdict))
+    return results
+
+
+def overall(results: Iterable[Result]) -> Verdict:
+    """The verdict on all: a violated criterion outweighs what could not be measured; no results at all are an ERROR."""
+    verdicts = {result.verdict for result in results} or {Verdict.ERROR}
+    return next(
+        verdict for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS) if verdict in verdicts
+    )

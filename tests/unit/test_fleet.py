@@ -1,0 +1,121 @@
+"""The inventory's rules and the machine script's output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from cutover import fleet
+
+WORKER = {"ansible_host": "web1", "machine": "web1", "worker_unit": "deltacrown-uwsgi@worker1.service"}
+GROUPS = {"production_workers": ["w1"], "production_machines": ["web1"]}
+
+
+def process(flags: str, worker: str = "worker1", machine: str = "web1", pid: int = 7) -> dict[str, Any]:
+    dual, read, backfill = (json.loads(flag) for flag in flags.split(","))
+    return {
+        "machine": machine, "worker": worker, "pid": pid, "proven": True,
+        "dual_write": dual, "read_primary": read, "backfill": backfill,
+    }  # fmt: skip
+
+
+def test_sound_inventory_has_no_problem() -> None:
+    """The opposite of every refusal below."""
+    assert fleet.inventory_problem(GROUPS, {"w1": WORKER}, "production") == ""
+
+
+@pytest.mark.parametrize(
+    ("groups", "worker", "sentence"),
+    [
+        ({}, WORKER, "production_machines is empty or absent"),
+        ({"production_machines": ["web1"]}, WORKER, "production_workers is empty or absent"),
+        (GROUPS, WORKER | {"machine": ""}, "worker w1 has no machine"),
+        (GROUPS, WORKER | {"machine": "web9"}, "worker w1 is on machine web9"),
+        (
+            GROUPS | {"production_machines": ["web1", "web2"]},
+            WORKER,
+            "machine web2 is in production_machines and has no worker",
+        ),
+    ],
+)
+def test_inventory_with_a_gap_is_refused(groups: dict[str, list[str]], worker: dict[str, str], sentence: str) -> None:
+    """A worker whose machine is not listed would never be rolled back."""
+    assert sentence in fleet.inventory_problem(groups, {"w1": worker}, "production")
+
+
+def test_report_reads_lines_between_other_output() -> None:
+    """A pty mixes stderr into stdout."""
+    output = f"sudo: hello\r\n{json.dumps(process('true,false,true'))}\n" + json.dumps(
+        {"machine": "web1", "done": True, "seconds": 1.5, "failed": []}
+    )
+    report = fleet.machine_report(output)
+    assert report["done"] is True
+    assert [entry["pid"] for entry in report["processes"]] == [7]
+
+
+def test_report_that_was_cut_off_is_not_done() -> None:
+    """Half an answer from a machine that died must not look like an answer."""
+    assert fleet.machine_report(json.dumps(process("true,false,true")))["done"] is False
+
+
+def test_missing_flag_is_a_stranger() -> None:
+    """null is "unproven", never "off"."""
+    (said,) = fleet.processes_not_holding([process("false,false,null")], "false,false,false")
+    assert said == "worker1 pid 7 holds false,false,null"
+
+
+def test_flags_proven_counts_workers_without_processes() -> None:
+    """A dead worker has no process that could contradict."""
+    reports = [{"processes": [process("true,false,true"), process("true,false,true", pid=8)]}]
+    assert fleet.flags_proven(reports, 1, "true,false,true") == (1.0, 2)
+    assert fleet.flags_proven(reports, 2, "true,false,true") == (0.5, 2)
+
+
+def test_dead_worker_is_returned_too() -> None:
+    """A worker that crashed in the middle of a step is the one that most needs its old flags."""
+    report = {"processes": [process("false,false,false")], "failed": ["worker2"]}
+    assert fleet.workers_to_return(report, "false,false,false") == ["worker2"]
+
+
+@pytest.mark.parametrize(
+    ("result", "failure"),
+    [
+        ({"unreachable": True}, "web1 cannot be reached"),
+        ({"stdout": ""}, "web1: it printed nothing"),
+        ({"stdout": "sudo: a password is required"}, "web1: sudo: a password is required"),
+        (
+            {"stdout": json.dumps({"machine": "web1", "done": True, "seconds": 1, "failed": []})},
+            "web1: it printed nothing",
+        ),
+        (
+            {"stdout": json.dumps({"machine": "web1", "done": False, "seconds": 1, "failed": ["worker4"]})},
+            "web1: worker4",
+        ),
+    ],
+)
+def test_rollback_report_fails_whatever_is_not_proven(result: dict[str, Any], failure: str) -> None:
+    """ "Rolled back" without a single proven process is how fleets stay broken overnight."""
+    report = fleet.rollback_report([{"inventory_hostname": "web1", "emergency_result": result}])
+    assert report["failed"] == [failure]
+    assert report["proven"] == 0
+
+
+def test_machine_outside_limit_workers_is_left_out() -> None:
+    """A machine that nobody chose is no failure."""
+    assert fleet.rollback_report([{"inventory_hostname": "web1"}]) == {"lines": [], "failed": [], "proven": 0}
+
+
+def test_clock_starts_with_the_program() -> None:
+    """A clock that starts at the first task hides the seconds before it."""
+    code = (
+        "import os, time; time.sleep(0.3); from cutover import fleet; "
+        "print(fleet.seconds_since_start_of('marker-program', os.getpid()))"
+    )
+    output = subprocess.run([sys.executable, "-c", code, "marker-program"], capture_output=True, text=True, check=True)
+    assert 0.3 <= float(output.stdout) < 20
+    with pytest.raises(LookupError):
+        fleet.seconds_since_start_of("no-such-program-runs")
