@@ -1,0 +1,92 @@
+"""The package `cutover` in playbooks' words; each filter is a thin call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    from cutover import fleet, gates, hosts, plan, telemetry
+except ImportError as error:
+    raise AnsibleFilterError(
+        "the package `cutover` is not importable by this Ansible: run `make setup`, then `. .venv/bin/activate`"
+    ) from error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+def cutover_step(number: int) -> dict[str, Any]:
+    """A step of ops/cutover.yml, with `from_flags` and `to_flags` as the machine script takes them."""
+    try:
+        table = plan.load()
+    except plan.PlanError as error:
+        raise AnsibleFilterError(str(error)) from error
+    step = table.steps[number]
+    return {
+        "number": number,
+        "title": step.title,
+        "deployment": step.deployment,
+        "from": step.from_mode,
+        "to": step.to_mode,
+        "from_flags": fleet.triple(table.modes[step.from_mode].flags),
+        "to_flags": fleet.triple(table.modes[step.to_mode].flags),
+        "batches": step.batches,
+    }
+
+
+def gate_step(measured: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
+    """Verdict and reasons of a step's criteria; `measured` holds [value, samples] by criterion."""
+    results = gates.evaluate(
+        plan.load().steps[number].criteria, {name: (value, samples) for name, (value, samples) in measured.items()}
+    )
+    return {"verdict": gates.overall(results).name, "reasons": [str(result) for result in results]}
+
+
+def rollback_objective_seconds(scenario: str) -> int:
+    """The time an emergency rollback may take; an unknown scenario is an error that lists the known ones."""
+    table = plan.load()
+    if scenario not in table.scenarios:
+        raise AnsibleFilterError(f"unknown scenario {scenario!r}: give one of {', '.join(table.scenarios)}")
+    return table.rollback.objective_seconds
+
+
+def count_journal(text: str, units: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Metric counts and server errors by unit, from what `journalctl -o json` printed."""
+    try:
+        counts = telemetry.count_journal(text.splitlines(), units)
+    except telemetry.TelemetryError as error:
+        raise AnsibleFilterError(f"ERROR, could not measure: {error}") from error
+    return {
+        unit: {"metrics": dict(worker.metrics), "server_errors": worker.server_errors}
+        for unit, worker in counts.items()
+    }
+
+
+def extract_or_zero(counts: Mapping[str, int], name: str) -> int:
+    """A counter's value; a metric that nobody logged counts zero."""
+    return counts.get(name, 0)
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {
+            "count_journal": count_journal,
+            "cutover_step": cutover_step,
+            "environment_file_problem": hosts.environment_file_problem,
+            "extract_or_zero": extract_or_zero,
+            "flags_proven": fleet.flags_proven,
+            "gate_step": gate_step,
+            "inventory_problem": fleet.inventory_problem,
+            "machine_report": fleet.machine_report,
+            "processes_not_holding": fleet.processes_not_holding,
+            "rollback_objective_seconds": rollback_objective_seconds,
+            "rollback_report": fleet.rollback_report,
+            "seconds_since_start_of": fleet.seconds_since_start_of,
+            "uwsgi_problem": hosts.uwsgi_problem,
+            "workers_to_return": fleet.workers_to_return,
+        }
