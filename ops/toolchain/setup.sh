@@ -113,7 +113,7 @@ ensure_pulumi() {
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
 flock 9 # two make runs at once build once
-ensure_debian_packages python3-venv openssh-client iproute2 debootstrap systemd-container postgresql-15
+ensure_debian_packages python3-venv openssl openssh-client iproute2 debootstrap systemd-container postgresql-15
 ensure_venv
 ensure_aws_stand_in
 ensure_pulumi

@@ -1,0 +1,1 @@
+"""The rehearsal: the whole cutover on one Linux machine, with real parts."""

@@ -1,0 +1,179 @@
+"""The types of IAM: roles, their inline policies, instance profiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from rehearsal.provider.properties import Field, Fields, ProviderError, from_api, to_api
+from rehearsal.provider.resource import ResourceType, error_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rehearsal.provider.wire import Values
+
+ROLE_SESSION_SECONDS = 3600  # AWS's default for the longest session of a role
+TAGS = Field("Tags", default={}, kind="tags")
+PATH = Field("Path", default="/", replaces=True)
+
+ROLE_FIELDS: Fields = {
+    "name": Field("RoleName", required=True, replaces=True),
+    "path": PATH,
+    "assumeRolePolicy": Field("AssumeRolePolicyDocument", required=True, kind="json"),
+    "description": Field("Description", default=""),
+    "maxSessionDuration": Field("MaxSessionDuration", default=ROLE_SESSION_SECONDS),
+    "tags": TAGS,
+}
+
+ROLE_POLICY_FIELDS: Fields = {
+    "name": Field("PolicyName", required=True, replaces=True),
+    "role": Field("RoleName", required=True, replaces=True),
+    "policy": Field("PolicyDocument", required=True, kind="json"),
+}
+
+INSTANCE_PROFILE_FIELDS: Fields = {
+    "name": Field("InstanceProfileName", required=True, replaces=True),
+    "path": PATH,
+    "role": Field("RoleName"),
+    "tags": TAGS,
+}
+
+
+class Role(ResourceType):
+    """A role; its id is its name."""
+
+    type_name = "aws:iam/role:Role"
+    fields = ROLE_FIELDS
+    computed = ("arn", "uniqueId")
+
+    def create(self, inputs: Values) -> str:
+        """Creates the role with its trust policy and tags."""
+        name: str = self.clients.iam.create_role(**to_api(ROLE_FIELDS, inputs))["Role"]["RoleName"]
+        return name
+
+    def read(self, resource_id: str) -> Values | None:
+        """Returns the role."""
+        answer = _unless_gone(lambda: self.clients.iam.get_role(RoleName=resource_id)["Role"])
+        if answer is None:
+            return None
+        return from_api(ROLE_FIELDS, answer) | {"arn": answer["Arn"], "uniqueId": answer["RoleId"]}
+
+    def update(self, resource_id: str, inputs: Values) -> None:
+        """Sets trust policy, description, session length and tags."""
+        iam = self.clients.iam
+        iam.update_assume_role_policy(RoleName=resource_id, PolicyDocument=inputs["assumeRolePolicy"])
+        iam.update_role(
+            RoleName=resource_id,
+            Description=inputs["description"],
+            MaxSessionDuration=inputs["maxSessionDuration"],
+        )
+        held = iam.list_role_tags(RoleName=resource_id)["Tags"]
+        iam.untag_role(RoleName=resource_id, TagKeys=_superfluous(held, inputs))
+        iam.tag_role(RoleName=resource_id, Tags=to_api({"tags": TAGS}, inputs)["Tags"])
+
+    def delete(self, resource_id: str, state: Values) -> None:  # noqa: ARG002 (the interface's signature)
+        """Deletes the role; AWS refuses one that still has policies or instance profiles."""
+        _unless_gone(lambda: self.clients.iam.delete_role(RoleName=resource_id))
+
+
+class RolePolicy(ResourceType):
+    """An inline policy of a role; its id is `role:name`."""
+
+    type_name = "aws:iam/rolePolicy:RolePolicy"
+    fields = ROLE_POLICY_FIELDS
+
+    def create(self, inputs: Values) -> str:
+        """Puts the policy."""
+        self.clients.iam.put_role_policy(**to_api(ROLE_POLICY_FIELDS, inputs))
+        return f"{inputs['role']}:{inputs['name']}"
+
+    def read(self, resource_id: str) -> Values | None:
+        """Returns the policy."""
+        role, name = self._names(resource_id)
+        answer = _unless_gone(lambda: self.clients.iam.get_role_policy(RoleName=role, PolicyName=name))
+        return None if answer is None else from_api(ROLE_POLICY_FIELDS, answer)
+
+    def update(self, resource_id: str, inputs: Values) -> None:
+        """Puts the policy anew."""
+        role, name = self._names(resource_id)
+        self.clients.iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=inputs["policy"])
+
+    def delete(self, resource_id: str, state: Values) -> None:  # noqa: ARG002 (the interface's signature)
+        """Takes the policy from the role."""
+        role, name = self._names(resource_id)
+        _unless_gone(lambda: self.clients.iam.delete_role_policy(RoleName=role, PolicyName=name))
+
+    @staticmethod
+    def _names(resource_id: str) -> tuple[str, str]:
+        role, separator, name = resource_id.partition(":")
+        if not separator:
+            raise ProviderError(f"'{resource_id}' is no id of a role policy: write role:name.")
+        return role, name
+
+
+class InstanceProfile(ResourceType):
+    """What carries a role to an EC2 instance; its id is its name."""
+
+    type_name = "aws:iam/instanceProfile:InstanceProfile"
+    fields = INSTANCE_PROFILE_FIELDS
+    computed = ("arn", "uniqueId")
+
+    def create(self, inputs: Values) -> str:
+        """Creates the profile and puts the role into it."""
+        api = to_api(INSTANCE_PROFILE_FIELDS, inputs)
+        role = api.pop("RoleName", None)
+        name: str = self.clients.iam.create_instance_profile(**api)["InstanceProfile"]["InstanceProfileName"]
+        if role:
+            self.clients.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+        return name
+
+    def read(self, resource_id: str) -> Values | None:
+        """Returns the profile with its role."""
+        answer = self._get(resource_id)
+        if answer is None:
+            return None
+        role = {"RoleName": answer["Roles"][0]["RoleName"]} if answer["Roles"] else {}
+        values = from_api(INSTANCE_PROFILE_FIELDS, {**answer, **role})
+        return values | {"arn": answer["Arn"], "uniqueId": answer["InstanceProfileId"]}
+
+    def update(self, resource_id: str, inputs: Values) -> None:
+        """Exchanges the role and sets the tags."""
+        iam = self.clients.iam
+        answer = iam.get_instance_profile(InstanceProfileName=resource_id)["InstanceProfile"]
+        wanted = inputs.get("role")
+        self._remove_roles(resource_id, [role for role in answer["Roles"] if role["RoleName"] != wanted])
+        if wanted and wanted not in {role["RoleName"] for role in answer["Roles"]}:
+            iam.add_role_to_instance_profile(InstanceProfileName=resource_id, RoleName=wanted)
+        iam.untag_instance_profile(
+            InstanceProfileName=resource_id, TagKeys=_superfluous(answer.get("Tags", []), inputs)
+        )
+        iam.tag_instance_profile(InstanceProfileName=resource_id, Tags=to_api({"tags": TAGS}, inputs)["Tags"])
+
+    def delete(self, resource_id: str, state: Values) -> None:  # noqa: ARG002 (the interface's signature)
+        """Takes the role out, and deletes the profile."""
+        answer = self._get(resource_id)
+        if answer is not None:
+            self._remove_roles(resource_id, answer["Roles"])
+            self.clients.iam.delete_instance_profile(InstanceProfileName=resource_id)
+
+    def _get(self, name: str) -> Values | None:
+        return _unless_gone(lambda: self.clients.iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"])
+
+    def _remove_roles(self, name: str, roles: Sequence[Mapping[str, Any]]) -> None:
+        for role in roles:
+            self.clients.iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=role["RoleName"])
+
+
+def _unless_gone(call: Callable[[], Mapping[str, Any]]) -> Values | None:
+    try:
+        return dict(call())
+    except ClientError as error:
+        if error_code(error) == "NoSuchEntity":
+            return None
+        raise
+
+
+def _superfluous(held: Sequence[Mapping[str, Any]], inputs: Values) -> list[str]:
+    return [tag["Key"] for tag in held if tag["Key"] not in inputs["tags"]]

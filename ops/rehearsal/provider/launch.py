@@ -1,0 +1,62 @@
+"""Starts the provider as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STOP_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def serving(
+    endpoint_url: str, access_key: str, secret_key: str, region: str, ca_file: str | None = None
+) -> Iterator[int]:
+    """Yields the port of 127.0.0.1 on which a provider for that endpoint serves; RuntimeError if it fails.
+
+    Use it with PULUMI_DEBUG_PROVIDERS=aws:<port>. It ends with the block, or with this process.
+    """
+    environment = os.environ | {
+        "AWS_ENDPOINT_URL": endpoint_url,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_DEFAULT_REGION": region,
+        # The machine's own AWS configuration must not reach the stand-in, nor the other way round.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    if ca_file is not None:
+        environment["AWS_CA_BUNDLE"] = ca_file
+    environment.pop("AWS_SESSION_TOKEN", None)
+    environment.pop("AWS_PROFILE", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rehearsal.provider"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the starter, which ends us when it has cleaned up
+    )
+    with process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                raise RuntimeError("The rehearsal's Pulumi provider did not start: see the traceback above, on stderr.")
+            yield int(line)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.stdin:
+        process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -1,0 +1,128 @@
+"""Describes a resource type's properties, and checks, completes, compares and translates values by that."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from rehearsal.provider.wire import UNKNOWN, Value, Values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+class ProviderError(Exception):
+    """A sentence for the operator: what was refused, for which property or resource."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One property; the name under which a mapping holds it is Pulumi's, `api` is that of the AWS API."""
+
+    api: str
+    default: Any = None
+    required: bool = False
+    replaces: bool = False  # a change needs a new resource
+    local: bool = False  # known to Pulumi alone; AWS does not hold it
+    kind: Literal["plain", "json", "tags"] = "plain"
+    fields: Mapping[str, Field] | None = None  # of a nested object, or of each object of a list
+
+
+Fields = dict[str, Field]
+
+
+def faults(fields: Mapping[str, Field], values: Values, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the path of, and the reason against, each unknown and each missing property."""
+    for name in sorted(values.keys() - fields.keys()):
+        yield path + name, "the rehearsal's provider does not know this property: add it to the type's fields"
+    for name, field in fields.items():
+        value = values.get(name)
+        if value is None and field.required:
+            yield path + name, "the property is required"
+        elif value is not None and field.fields is not None:
+            for index, item in enumerate(value if isinstance(value, list) else [value]):
+                if isinstance(item, dict):
+                    yield from faults(field.fields, item, f"{path}{name}[{index}].")
+                elif item != UNKNOWN:
+                    yield f"{path}{name}[{index}]", "the property takes an object"
+
+
+def completed(fields: Mapping[str, Field], values: Values) -> Values:
+    """Returns the values with AWS's defaults in place of absent properties, at every depth."""
+    result: Values = {}
+    for name, field in fields.items():
+        value = values.get(name)
+        if value is None:
+            value = field.default
+        elif field.fields is not None:
+            value = _each(value, functools.partial(completed, field.fields))
+        if value is not None:
+            result[name] = value
+    return result
+
+
+def changed(fields: Mapping[str, Field], state: Values, inputs: Values) -> list[str]:
+    """Returns the names of properties that differ; JSON texts are compared by meaning."""
+    return [
+        name
+        for name, field in fields.items()
+        if _comparable(field, state.get(name)) != _comparable(field, inputs.get(name))
+    ]
+
+
+def to_api(fields: Mapping[str, Field], values: Values) -> Values:
+    """Translates Pulumi's names and values into those of the AWS API."""
+    return {
+        field.api: _to_api_value(field, values[name])
+        for name, field in fields.items()
+        if not field.local and name in values
+    }
+
+
+def from_api(fields: Mapping[str, Field], answer: Mapping[str, Any]) -> Values:
+    """Translates an answer of the AWS API; ProviderError names a nested property that `fields` lacks."""
+    return completed(
+        {name: field for name, field in fields.items() if not field.local},
+        {
+            name: _from_api_value(field, answer[field.api])
+            for name, field in fields.items()
+            if not field.local and field.api in answer
+        },
+    )
+
+
+def _each(value: Value, convert: Callable[[Value], Value]) -> Value:
+    if isinstance(value, list):
+        return [_each(item, convert) for item in value]
+    return convert(value) if value != UNKNOWN else value
+
+
+def _comparable(field: Field, value: Value) -> Value:
+    return json.loads(value) if field.kind == "json" and value not in {None, UNKNOWN} else value
+
+
+def _to_api_value(field: Field, value: Value) -> Value:
+    if field.kind == "tags":
+        return [{"Key": key, "Value": text} for key, text in value.items()]
+    if field.fields is not None:
+        return _each(value, functools.partial(to_api, field.fields))
+    return value
+
+
+def _from_api_value(field: Field, value: Value) -> Value:
+    if field.kind == "tags":
+        return {tag["Key"]: tag["Value"] for tag in value}
+    if field.kind == "json" and not isinstance(value, str):
+        return json.dumps(value)
+    if field.fields is not None:
+        return _each(value, functools.partial(_strictly_from_api, field.fields, field.api))
+    return value
+
+
+def _strictly_from_api(fields: Mapping[str, Field], path: str, answer: Mapping[str, Any]) -> Values:
+    unknown = answer.keys() - {field.api for field in fields.values()}
+    if unknown:
+        raise ProviderError(f"AWS holds {path}.{min(unknown)}, which the rehearsal's provider does not know.")
+    return from_api(fields, answer)

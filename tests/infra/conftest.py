@@ -1,0 +1,65 @@
+"""A stand-in and a provider for the whole session, and both stacks deployed to it by the real CLI."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rehearsal import aws_stand_in
+from rehearsal.provider import serving
+from rehearsal.pulumi_stack import PulumiStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rehearsal.aws_stand_in import AwsStandIn
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """A stand-in for an AWS account, and the provider that speaks to it."""
+
+    aws: AwsStandIn
+    provider_port: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Deployed(Account):
+    """An account with both stacks in it."""
+
+    staging: PulumiStack
+    production: PulumiStack
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    directory = tmp_path_factory.mktemp("account")
+    with (
+        aws_stand_in.running(directory) as aws,
+        serving(aws.endpoint_url, aws.access_key, aws.secret_key, aws_stand_in.REGION, aws.ca_file) as provider_port,
+    ):
+        yield Account(aws, provider_port)
+
+
+@pytest.fixture(scope="session")
+def deployed(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    """Both stacks, raised at the same time in one account as the rehearsal does it."""
+    directory = tmp_path_factory.mktemp("pulumi")
+    trusted = {"trustedPrincipals": [account.aws.sts().get_caller_identity()["Arn"]]}
+    staging, production = (
+        PulumiStack(name, directory, account.provider_port, trusted) for name in ("staging", "production")
+    )
+    with ThreadPoolExecutor(2) as both:
+        for _ in both.map(PulumiStack.up, (staging, production)):
+            pass
+    return Deployed(account.aws, account.provider_port, staging, production)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A place for a stack that belongs to one test."""
+    return tmp_path / "pulumi"

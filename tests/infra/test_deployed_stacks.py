@@ -1,0 +1,155 @@
+"""Both stacks in one account, raised by the real CLI; what AWS holds, and what the roles may do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from infra.access import POLICY_NAME, certificate_access_policy
+from rehearsal.pulumi_stack import PulumiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_s3.client import S3Client
+
+    from rehearsal.aws_stand_in import AwsStandIn
+    from tests.infra.conftest import Deployed
+
+STAGING = "deltacrown-certificates-staging"
+PRODUCTION = "deltacrown-certificates-prod"
+BACKUPS = "deltacrown-backups"
+ALL_BUCKETS = pytest.mark.parametrize("bucket", [STAGING, PRODUCTION, BACKUPS])
+LIFECYCLE = Path(__file__).resolve().parents[2] / "ops" / "s3" / "lifecycle-policy.json"
+
+
+@ALL_BUCKETS
+def test_the_bucket_is_hardened(deployed: Deployed, bucket: str) -> None:
+    """The provider answered "created", and the setting never reached the bucket."""
+    s3 = deployed.aws.s3()
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    (rule,) = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    block = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert list(block.values()) == [True] * 4
+    controls = s3.get_bucket_ownership_controls(Bucket=bucket)["OwnershipControls"]
+    assert controls["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    tags = {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]}
+    assert tags["project"] == "deltacrown-cutover"
+
+
+@pytest.mark.parametrize("bucket", [STAGING, PRODUCTION])
+def test_the_lifecycle_is_the_file(deployed: Deployed, bucket: str) -> None:
+    """The bucket follows other rules than the file that people read and apply by hand."""
+    held = deployed.aws.s3().get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert held == json.loads(LIFECYCLE.read_text())["Rules"]
+
+
+def test_outputs_name_what_was_made(deployed: Deployed) -> None:
+    """Playbooks configure workers with names of something else."""
+    outputs = deployed.production.outputs()
+    assert outputs["certificateBucket"] == PRODUCTION
+    assert outputs["backupsBucketArn"] == f"arn:aws:s3:::{BACKUPS}"
+    role = deployed.aws.iam().get_role(RoleName="deltacrown-s3-access")["Role"]
+    assert (outputs["roleArn"], outputs["roleName"]) == (role["Arn"], role["RoleName"])
+    profile = deployed.aws.iam().get_instance_profile(InstanceProfileName=outputs["instanceProfile"])
+    assert [held["RoleName"] for held in profile["InstanceProfile"]["Roles"]] == ["deltacrown-s3-access"]
+    assert "backupsBucket" not in deployed.staging.outputs()
+
+
+def role_of(deployed: Deployed) -> AwsStandIn:
+    return deployed.aws.with_role(deployed.staging.outputs()["roleArn"])
+
+
+@pytest.mark.parametrize("prefix", ["certificates/pdf/", "cutover-probe/web1/"])
+def test_the_role_does_its_work(deployed: Deployed, prefix: str) -> None:
+    """Workers get 403 for the very thing the role is for."""
+    s3, key = role_of(deployed).s3(), f"{prefix}x"
+    s3.put_object(Bucket=STAGING, Key=key, Body=b"bytes")
+    assert s3.get_object(Bucket=STAGING, Key=key)["Body"].read() == b"bytes"
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=STAGING, Prefix=prefix)["Contents"]] == [key]
+    s3.delete_object(Bucket=STAGING, Key=key)
+
+
+REFUSED: dict[str, Callable[[S3Client], Any]] = {
+    "another prefix": lambda s3: s3.put_object(Bucket=STAGING, Key="public/x", Body=b""),
+    "production's bucket": lambda s3: s3.put_object(Bucket=PRODUCTION, Key="certificates/x", Body=b""),
+    "production's list": lambda s3: s3.list_objects_v2(Bucket=PRODUCTION),
+    "the backups": lambda s3: s3.get_object(Bucket=BACKUPS, Key="certificates/x"),
+    "an old version": lambda s3: s3.delete_object(Bucket=STAGING, Key="certificates/x", VersionId="1"),
+    "the policy": lambda s3: s3.put_bucket_policy(Bucket=STAGING, Policy="{}"),
+    "versioning": lambda s3: s3.put_bucket_versioning(Bucket=STAGING, VersioningConfiguration={"Status": "Suspended"}),
+    "the lifecycle": lambda s3: s3.delete_bucket_lifecycle(Bucket=STAGING),
+    "an ACL": lambda s3: s3.put_object_acl(Bucket=STAGING, Key="certificates/x", ACL="public-read"),
+    "the bucket itself": lambda s3: s3.delete_bucket(Bucket=STAGING),
+    "a new bucket": lambda s3: s3.create_bucket(Bucket="another-bucket"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_the_role_does_nothing_else(deployed: Deployed, what: str) -> None:
+    """A worker that is taken over reaches past its own certificates."""
+    with pytest.raises(ClientError, match="AccessDenied"):
+        REFUSED[what](role_of(deployed).s3())
+
+
+def test_the_role_has_no_way_into_iam(deployed: Deployed) -> None:
+    """A worker gives itself more rights."""
+    with pytest.raises(ClientError, match="AccessDenied"):
+        role_of(deployed).iam().put_role_policy(
+            RoleName="deltacrown-s3-access-staging", PolicyName="more", PolicyDocument="{}"
+        )
+
+
+def test_plain_http_is_denied_to_the_role(deployed: Deployed) -> None:
+    """A client with a wrong URL sends certificates in clear text, and it works."""
+    s3 = role_of(deployed).s3()
+
+    def say_plain_http(request: Any, **_: Any) -> None:
+        request.headers["X-Forwarded-Proto"] = "http"  # how the stand-in is told of a plain connection
+
+    s3.meta.events.register("before-sign.s3", say_plain_http)
+    with pytest.raises(ClientError, match="explicit deny"):
+        s3.list_objects_v2(Bucket=STAGING)
+
+
+def test_nothing_is_pending_after_up(deployed: Deployed) -> None:
+    """Previews that always show changes hide the one that matters."""
+    deployed.staging.preview(expect_no_changes=True)
+    deployed.production.refresh(expect_no_changes=True)
+
+
+def test_drift_is_seen_and_repaired(deployed: Deployed) -> None:
+    """Someone switches a protection off by hand, and Pulumi reports that all is well."""
+    s3 = deployed.aws.s3()
+    s3.delete_public_access_block(Bucket=STAGING)
+    s3.put_bucket_versioning(Bucket=STAGING, VersioningConfiguration={"Status": "Suspended"})
+    iam, role = deployed.aws.iam(), "deltacrown-s3-access-staging"
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName=role, PolicyName=POLICY_NAME, PolicyDocument=json.dumps(everything))
+    iam.update_role(RoleName=role, Description="by hand")
+    iam.tag_role(RoleName=role, Tags=[{"Key": "by-hand", "Value": "yes"}])
+    iam.remove_role_from_instance_profile(InstanceProfileName=role, RoleName=role)
+    with pytest.raises(PulumiError, match="no changes were expected"):
+        deployed.staging.refresh(expect_no_changes=True)
+    deployed.staging.up()
+    assert s3.get_bucket_versioning(Bucket=STAGING)["Status"] == "Enabled"
+    assert s3.get_public_access_block(Bucket=STAGING)["PublicAccessBlockConfiguration"]["BlockPublicPolicy"]
+    policy = iam.get_role_policy(RoleName=role, PolicyName=POLICY_NAME)["PolicyDocument"]
+    assert policy == certificate_access_policy(STAGING)
+    repaired = iam.get_role(RoleName=role)["Role"]
+    assert repaired["Description"] != "by hand"
+    assert "by-hand" not in {tag["Key"] for tag in repaired["Tags"]}
+    assert iam.get_instance_profile(InstanceProfileName=role)["InstanceProfile"]["Roles"]
+    deployed.staging.refresh(expect_no_changes=True)
+
+
+def test_production_is_protected_from_destroy(deployed: Deployed) -> None:
+    """`pulumi destroy` in the wrong window deletes every certificate."""
+    with pytest.raises(PulumiError, match="protected"):
+        deployed.production.destroy()
+    deployed.aws.s3().head_bucket(Bucket=PRODUCTION)

@@ -1,0 +1,91 @@
+"""What the playbooks refuse before they connect anywhere; booted machines: tests/fleet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
+WORKER = {
+    "ansible_host": "127.0.0.1",
+    "machine": "m1",
+    "worker": "worker1",
+    "worker_unit": "deltacrown-uwsgi@worker1.service",
+}
+
+
+def inventory(tmp_path: Path, worker: dict[str, str], **variables: object) -> Path:
+    """One machine with one worker; port 9 answers nobody, so an attempt to connect shows as UNREACHABLE."""
+    hosts = {"m1": {"ansible_host": "127.0.0.1"}}
+    document = {
+        "all": {
+            "vars": {"ansible_port": 9, "media_root": "/nowhere", **variables},
+            "children": {
+                "staging_workers": {"hosts": {"w1": worker}},
+                "staging_machines": {"hosts": hosts},
+                "staging_data_host": {"hosts": {"m1": None}},
+                "machines": {"hosts": {"m1": None}},
+            },
+        }
+    }
+    path = tmp_path / "hosts.yml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def play(playbook: str, hosts: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).parent / "ansible-playbook", "-i", hosts, playbook, *arguments],
+        cwd=PLAYBOOKS,
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("playbook", "worker", "arguments", "sentence"),
+    [
+        ("go-live-step1.yml", WORKER, ["-e", "deployment=prod"], 'deployment is "prod"'),
+        ("go-live-step1.yml", WORKER, ["-e", "deployment=production"], "step 1 belongs to staging"),
+        ("go-live-step1.yml", WORKER | {"machine": "m9"}, [], "worker w1 is on machine m9"),
+        ("go-live-step1.yml", {"ansible_host": "127.0.0.1"}, [], "worker w1 has no machine"),
+        ("go-live-step1.yml", WORKER, ["-e", "time_scale=60"], "only the rehearsal's inventory may compress time"),
+        ("emergency-rollback.yml", WORKER, ["-e", "deployment=prod"], 'deployment is "prod"'),
+        ("emergency-rollback.yml", WORKER, ["-e", "deployment=staging", "-e", "scenario=read"], 'scenario is "read"'),
+        ("emergency-rollback.yml", WORKER, [], "production_machines"),
+        ("fleet-status.yml", WORKER, ["-e", "deployment=all"], 'deployment is "all"'),
+    ],
+)
+def test_wrong_settings_end_before_any_connection(
+    tmp_path: Path, playbook: str, worker: dict[str, str], arguments: list[str], sentence: str
+) -> None:
+    """A typing error must not touch a machine, least of all one of the other deployment."""
+    result = play(playbook, inventory(tmp_path, worker), *arguments)
+    assert result.returncode != 0
+    assert sentence in " ".join(result.stdout.split())
+    assert "UNREACHABLE" not in result.stdout
+
+
+def test_unreachable_machine_fails_the_emergency_and_is_named(tmp_path: Path) -> None:
+    """Ansible alone ends with 0 when nobody was asked; a rollback of nobody must not."""
+    result = play("emergency-rollback.yml", inventory(tmp_path, WORKER), "-e", "deployment=staging")
+    assert result.returncode != 0
+    assert "m1 cannot be reached" in " ".join(result.stdout.split())
+
+
+def test_emergency_for_a_worker_that_does_not_exist_fails(tmp_path: Path) -> None:
+    """`limit_workers` with a slip would otherwise roll back nobody and say nothing."""
+    result = play(
+        "emergency-rollback.yml", inventory(tmp_path, WORKER), "-e", "deployment=staging", "-e", "limit_workers=w9"
+    )
+    assert result.returncode != 0
+    assert "no process at all was proven" in " ".join(result.stdout.split())
+    assert "UNREACHABLE" not in result.stdout
