@@ -1,0 +1,49 @@
+"""`python -m rehearsal.lab up|down|status`: the lab by hand."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from rehearsal.aws_stand_in import AwsStandInError
+from rehearsal.lab import reach
+from rehearsal.lab.commands import LabError
+from rehearsal.lab.lab import Lab
+
+DONE, USAGE, INTERRUPTED = 0, 2, 130
+
+
+def main() -> int:
+    """Does one command; the exit codes are those of all commands of this project."""
+    parser = argparse.ArgumentParser(prog="python -m rehearsal.lab", description="The rehearsal's machines.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("up", help="raises the machines and services, and leaves them up")
+    commands.add_parser("down", help="removes them and whatever a killed run left; caches stay")
+    commands.add_parser("status", help="says whether a lab is up, and how to reach it")
+    command = parser.parse_args().command
+    signal.signal(signal.SIGTERM, _interrupt)
+    lab = Lab()
+    try:
+        if command == "up":
+            lab.up()
+            lab.keep()
+        if command == "down":
+            lab.down()
+        else:
+            print(reach.hints(lab))
+    except (LabError, AwsStandInError) as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return DONE
+
+
+def _interrupt(*_: object) -> None:
+    """Lets SIGTERM undo what was begun, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

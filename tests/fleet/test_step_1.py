@@ -1,0 +1,99 @@
+"""Step 1 on booted machines, each time with one part broken: it must say no and take everything back."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cutover import fleet
+from rehearsal import playbook
+from rehearsal.lab.topology import DEPLOYMENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rehearsal.lab import Lab
+
+LOCAL = "false,false,false"
+ROLE = DEPLOYMENTS["staging"].role
+UWSGI_INI = "/opt/deltacrown/app/deploy/uwsgi.ini"
+BROKEN_WORKER = "/etc/systemd/system/deltacrown-uwsgi@worker2.service.d/99-broken.conf"
+
+
+@pytest.fixture
+def staging(deployed: Lab) -> Iterator[Lab]:
+    """Staging in mode local, and in mode local again afterwards."""
+    yield deployed
+    deployed.run("staging1", ["sudo", "deltacrown-s3-rollback"])
+
+
+def refused_step(tmp_path: Path, lab: Lab) -> str:
+    """Runs step 1, which must fail; proves that every process is back in mode local and the lock is free."""
+    run = playbook.run("go-live-step1.yml", log_directory=tmp_path)
+    assert run.returncode != 0, run.output
+    report = fleet.machine_report(lab.run("staging1", ["sudo", "deltacrown-s3-rollback", "--status"]))
+    assert len(report["processes"]) >= 4
+    assert fleet.processes_not_holding(report["processes"], LOCAL) == []
+    assert "cutover.lock" not in lab.run("staging1", ["ls", "/run/deltacrown"])
+    return " ".join(run.output.split())
+
+
+def test_upload_that_s3_denies_fails_the_step(staging: Lab, tmp_path: Path) -> None:
+    """A role without s3:PutObject swallows every upload, one log line each, while customers notice nothing."""
+    iam = staging.aws.iam()
+    policy = iam.get_role_policy(RoleName=ROLE, PolicyName="S3CertificateAccess")["PolicyDocument"]
+    denied = json.loads(json.dumps(policy).replace("s3:PutObject", "s3:GetObjectTagging"))
+    iam.put_role_policy(RoleName=ROLE, PolicyName="S3CertificateAccess", PolicyDocument=json.dumps(denied))
+    try:
+        said = refused_step(tmp_path, staging)
+    finally:
+        iam.put_role_policy(RoleName=ROLE, PolicyName="S3CertificateAccess", PolicyDocument=json.dumps(policy))
+    assert "step 1 FAIL" in said
+    assert "FAIL copies_equal: measured 0" in said
+    assert "staging is back in mode local" in said
+
+
+def test_application_that_ignores_its_flags_fails_the_step(staging: Lab, tmp_path: Path) -> None:
+    """The flags are in every /proc and the application does not look: only a real upload shows it."""
+    staging.run("staging1", ["sudo", "sh", "-c", f"echo 'env = CERT_S3_DUAL_WRITE=false' >> {UWSGI_INI}"])
+    try:
+        said = refused_step(tmp_path, staging)
+    finally:
+        staging.run("staging1", ["sudo", "sed", "-i", "$d", UWSGI_INI])
+    assert "FAIL save_success_per_worker: measured 0" in said
+    assert "PASS flags_proven" in said
+
+
+def test_second_worker_that_does_not_start_takes_the_first_one_back(staging: Lab, tmp_path: Path) -> None:
+    """A batch that fails must not leave the earlier batches in the new mode."""
+    unit = "[Service]\\nExecStartPre=/bin/sh -c 'test \"$CERT_S3_DUAL_WRITE\" != true'\\n"
+    write = f"mkdir -p $(dirname {BROKEN_WORKER}) && printf '%b' \"$1\" > {BROKEN_WORKER} && systemctl daemon-reload"
+    staging.run("staging1", ["sudo", "sh", "-c", write, "sh", unit])
+    try:
+        said = refused_step(tmp_path, staging)
+    finally:
+        staging.run("staging1", ["sudo", "sh", "-c", f"rm {BROKEN_WORKER} && systemctl daemon-reload"])
+    assert "staging-worker2: " in said
+    assert "every reachable worker is back at false,false,false" in said
+
+
+def test_step_refuses_to_start_from_another_mode(staging: Lab, tmp_path: Path) -> None:
+    """A step that starts from a state nobody knows cannot be taken back to it."""
+    staging.run("staging1", ["sudo", "sed", "-i", "s/DUAL_WRITE=false/DUAL_WRITE=true/", "/etc/deltacrown/staging.env"])
+    staging.run("staging1", ["sudo", "systemctl", "restart", "deltacrown-uwsgi"])
+    run = playbook.run("go-live-step1.yml", log_directory=tmp_path)
+    assert run.returncode != 0
+    assert "expected every process in mode local" in " ".join(run.output.split())
+
+
+def test_step_refuses_while_another_holds_the_lock(staging: Lab, tmp_path: Path) -> None:
+    """Two operators, two laptops, one fleet."""
+    holder = json.dumps({"holder": "amina", "step": 1})
+    staging.run("staging1", ["sudo", "sh", "-c", f"echo '{holder}' > /run/deltacrown/cutover.lock"])
+    run = playbook.run("go-live-step1.yml", log_directory=tmp_path)
+    staging.run("staging1", ["sudo", "rm", "/run/deltacrown/cutover.lock"])
+    assert run.returncode != 0
+    assert "holder amina" in " ".join(run.output.split())
