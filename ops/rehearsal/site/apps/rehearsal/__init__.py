@@ -1,0 +1,1 @@
+"""What only the rehearsal needs: signing in, slow answers, accounts."""

@@ -1,0 +1,1 @@
+"""The project of the stand-in site: settings, addresses, the WSGI entry."""

@@ -1,0 +1,160 @@
+"""The S3 half of the certificate storage: verified puts and bounded calls. Imports boto3, so import it late."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import mimetypes
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.handlers import add_expect_header
+from django.conf import settings
+from storages.backends.s3 import S3Storage
+
+from cutover.django.deadline import within
+from cutover.django.s3_error import S3Error
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Callable
+
+    from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+
+Result = TypeVar("Result")
+
+# The runbook bounds what an unreachable S3 may cost a customer: about one second a call. The client's own time-outs
+# count for each address of the name and each read, and neither name look-up nor credentials are among them.
+DEADLINE_SECONDS = 1.0
+CONNECT_SECONDS = 0.5
+PRESIGNED_SECONDS = 15 * 60  # as the application signs them
+DEFAULT_USER_AGENT = "deltacrown-app"
+
+
+class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
+    """django-storages' S3 storage with the settings of certificates, and calls that end within a second.
+
+    Each method raises S3Error when S3 fails, refuses, or does not answer within a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            location="",
+            querystring_expire=PRESIGNED_SECONDS,
+            client_config=Config(
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=DEADLINE_SECONDS,
+                retries={"total_max_attempts": 1},
+                user_agent_extra=getattr(settings, "CERTIFICATE_S3_USER_AGENT", DEFAULT_USER_AGENT),
+            ),
+        )
+
+    @functools.cached_property
+    def client(self) -> S3Client:
+        """The client that all threads share: the resource of the base class is one a thread, and slow to build."""
+        client: S3Client = self.connection.meta.client
+        # Asking S3 first whether it wants the body costs a round trip, or a whole second where nobody answers that.
+        client.meta.events.unregister("before-call.s3", add_expect_header)
+        return client
+
+    def put(self, name: str, body: bytes) -> None:
+        """Stores `body` under `name`, its SHA-256 checked by S3; an object that is there already must be equal."""
+        checksum = _checksum(body)
+
+        def put_new() -> None:
+            if self._put_if_absent(name, body, checksum) != checksum:
+                raise S3Error(f"put {name}: the bucket holds other bytes under this name, compare and remove one")
+
+        self._bounded("put", name, put_new)
+
+    def get(self, name: str) -> bytes:
+        """Returns the object's bytes, compared with the checksum that S3 keeps."""
+
+        def get_whole() -> bytes:
+            answer = self.client.get_object(Bucket=self.bucket_name, Key=name, ChecksumMode="ENABLED")
+            body = answer["Body"].read()
+            if answer.get("ChecksumSHA256") != _checksum(body):
+                raise S3Error(f"get {name}: the bytes are not those whose SHA-256 S3 keeps")
+            return body
+
+        return self._bounded("get", name, get_whole)
+
+    def length(self, name: str) -> int:
+        """Returns the object's size in bytes."""
+        return self._bounded("head", name, lambda: self._head(name)["ContentLength"])
+
+    def modified(self, name: str) -> datetime.datetime:
+        """Returns when the object was stored, with time zone."""
+        return self._bounded("head", name, lambda: self._head(name)["LastModified"])
+
+    def remove(self, name: str) -> None:
+        """Deletes the object, if there is one."""
+        self._bounded("delete", name, lambda: self.client.delete_object(Bucket=self.bucket_name, Key=name))
+
+    def sign(self, name: str) -> str:
+        """Returns a URL that answers a GET for 15 minutes."""
+        return self._bounded(
+            "sign",
+            name,
+            lambda: self.client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self.bucket_name, "Key": name},
+                ExpiresIn=self.querystring_expire,
+            ),
+        )
+
+    def _put_if_absent(self, name: str, body: bytes, checksum: str) -> str:
+        """Returns the checksum that S3 keeps for `name`, be it ours or that of an object that was there before."""
+        try:
+            answer = self.client.put_object(
+                Bucket=self.bucket_name,
+                Key=name,
+                Body=body,
+                IfNoneMatch="*",
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=checksum,
+                ContentType=mimetypes.guess_type(name)[0] or self.default_content_type,
+                CacheControl="private, max-age=600",
+                ContentDisposition="inline",
+                ServerSideEncryption="AES256",
+            )
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.PRECONDITION_FAILED:
+                raise
+            return self._head(name)["ChecksumSHA256"]
+        # S3 repeats the checksum that it verified; who does not is asked for it.
+        return answer.get("ChecksumSHA256") or self._head(name)["ChecksumSHA256"]
+
+    def _head(self, name: str) -> HeadObjectOutputTypeDef:
+        answer = self.client.head_object(Bucket=self.bucket_name, Key=name, ChecksumMode="ENABLED")
+        if "ChecksumSHA256" not in answer:
+            raise S3Error(f"head {name}: S3 keeps no SHA-256 of it, so nobody verified it")
+        return answer
+
+    def _bounded(self, operation: str, name: str, call: Callable[[], Result]) -> Result:
+        try:
+            return within(DEADLINE_SECONDS, call)
+        except (BotoCoreError, ClientError, TimeoutError) as error:
+            raise S3Error(f"{operation} {name}: {error}") from error
+
+
+@functools.cache
+def shared_copy() -> S3Copy:
+    """The one S3 half of this process, for both file fields."""
+    return S3Copy()
+
+
+def prepare() -> None:
+    """Builds the client, which costs a tenth of a second; raises S3Error without usable credentials."""
+    try:
+        _ = shared_copy().client
+    except BotoCoreError as error:
+        raise S3Error(str(error)) from error
+
+
+def _checksum(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")
