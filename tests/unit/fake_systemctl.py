@@ -33,8 +33,8 @@ def environment(worker: str) -> dict[str, str]:
     return values
 
 
-def start(worker: str) -> None:
-    """Starts two processes, or leaves the unit failed."""
+def start(worker: str) -> bool:
+    """Starts two processes, or leaves the unit failed and says so."""
     state = ROOT / "state" / worker
     values = environment(worker)
     flags = ",".join(values.get(key, "false") for key in KEYS)
@@ -47,9 +47,8 @@ def start(worker: str) -> None:
     cgroup = ROOT / "sys/fs/cgroup/deltacrown" / worker
     cgroup.mkdir(parents=True, exist_ok=True)
     if broken.exists() and broken.read_text() in {flags, "*"}:
-        (state / "active").write_text("activating auto-restart")
         (cgroup / "cgroup.procs").write_text("")
-        return
+        return False
     if (state / "old").exists():
         values = dict(line.split("=", 1) for line in (state / "old").read_text().split())
     counter = ROOT / "state/next-pid"
@@ -62,18 +61,8 @@ def start(worker: str) -> None:
         (process / "environ").write_bytes(b"\0".join(f"{k}={v}".encode() for k, v in values.items()) + b"\0")
         (process / "stat").write_text(f"{pid} (uwsgi (x)) S " + "1 " * 18 + f"{ticks} 0 0\n")
     (state / "pids").write_text(f"{first} {first + 1}")
-    (state / "active").write_text("active running")
     (cgroup / "cgroup.procs").write_text(f"{first}\n{first + 1}\n")
-
-
-def show(unit: str) -> None:
-    """Prints the properties that the machine script asks for."""
-    worker = worker_of(unit)
-    if "ControlGroup" in sys.argv:
-        print(f"/deltacrown/{worker}")
-        return
-    active, _, sub_state = (ROOT / "state" / worker / "active").read_text().partition(" ")
-    print(f"ActiveState={active}\nSubState={sub_state}")
+    return True
 
 
 def main() -> None:
@@ -87,10 +76,10 @@ def main() -> None:
                 if state.is_dir():
                     print(f"deltacrown-uwsgi@{state.name}.service loaded active running x")
         case "restart" | "start":
-            for unit in units:
-                start(worker_of(unit))
+            started = [start(worker_of(unit)) for unit in units]
+            sys.exit(not all(started))
         case "show":
-            show(units[0])
+            print(f"/deltacrown/{worker_of(units[0])}")
 
 
 main()
