@@ -1,4 +1,8 @@
-"""The package `cutover` in playbooks' words; each filter is a thin call."""
+"""The package `cutover` in playbooks' words; each filter is a thin call.
+
+Ansible loads this file before the first task of every playbook. What takes time to import is imported where it is used,
+so that an emergency does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleFilterError
 
 try:
-    from cutover import fleet, gates, hosts, plan, telemetry
+    from cutover import fleet
 except ImportError as error:
     raise AnsibleFilterError(
         "the package `cutover` is not importable by this Ansible: run `make setup`, then `. .venv/bin/activate`"
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
 def cutover_step(number: int) -> dict[str, Any]:
     """A step of ops/cutover.yml, with `from_flags` and `to_flags` as the machine script takes them."""
+    from cutover import plan
+
     try:
         table = plan.load()
     except plan.PlanError as error:
@@ -38,6 +44,8 @@ def cutover_step(number: int) -> dict[str, Any]:
 
 def gate_step(measured: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
     """Verdict and reasons of a step's criteria; `measured` holds [value, samples] by criterion."""
+    from cutover import gates, plan
+
     results = gates.evaluate(
         plan.load().steps[number].criteria, {name: (value, samples) for name, (value, samples) in measured.items()}
     )
@@ -46,6 +54,8 @@ def gate_step(measured: Mapping[str, Sequence[Any]], number: int) -> dict[str, A
 
 def rollback_objective_seconds(scenario: str) -> int:
     """The time an emergency rollback may take; an unknown scenario is an error that lists the known ones."""
+    from cutover import plan
+
     table = plan.load()
     if scenario not in table.scenarios:
         raise AnsibleFilterError(f"unknown scenario {scenario!r}: give one of {', '.join(table.scenarios)}")
@@ -54,6 +64,8 @@ def rollback_objective_seconds(scenario: str) -> int:
 
 def count_journal(text: str, units: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Metric counts and server errors by unit, from what `journalctl -o json` printed."""
+    from cutover import telemetry
+
     try:
         counts = telemetry.count_journal(text.splitlines(), units)
     except telemetry.TelemetryError as error:
@@ -62,6 +74,20 @@ def count_journal(text: str, units: Sequence[str]) -> dict[str, dict[str, Any]]:
         unit: {"metrics": dict(worker.metrics), "server_errors": worker.server_errors}
         for unit, worker in counts.items()
     }
+
+
+def environment_file_problem(text: str) -> str:
+    """What makes an environment file unusable; empty if nothing does."""
+    from cutover import hosts
+
+    return hosts.environment_file_problem(text)
+
+
+def uwsgi_problem(ini: str) -> str:
+    """What in uWSGI's settings hides flags or fails requests; empty if nothing does."""
+    from cutover import hosts
+
+    return hosts.uwsgi_problem(ini)
 
 
 def extract_or_zero(counts: Mapping[str, int], name: str) -> int:
@@ -77,7 +103,7 @@ class FilterModule:
         return {
             "count_journal": count_journal,
             "cutover_step": cutover_step,
-            "environment_file_problem": hosts.environment_file_problem,
+            "environment_file_problem": environment_file_problem,
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
             "gate_step": gate_step,
@@ -87,6 +113,6 @@ class FilterModule:
             "rollback_objective_seconds": rollback_objective_seconds,
             "rollback_report": fleet.rollback_report,
             "seconds_since_start_of": fleet.seconds_since_start_of,
-            "uwsgi_problem": hosts.uwsgi_problem,
+            "uwsgi_problem": uwsgi_problem,
             "workers_to_return": fleet.workers_to_return,
         }

@@ -1,5 +1,1 @@
 """DeltaCrown's move of its certificate files to S3: the plan, the flags, the data tools and their gates."""
-
-from importlib.metadata import version
-
-__version__ = version("deltacrown-cutover")

@@ -7,10 +7,10 @@ import json
 import sys
 from dataclasses import asdict
 from enum import IntEnum
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cutover
 from cutover import generate, plan, settings
 from cutover.local_files import UnsafeNameError
 
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cutover", description="DeltaCrown's move of its certificate files to S3: checks and data tools."
     )
-    parser.add_argument("--version", action="version", version=f"cutover {cutover.__version__}")
+    parser.add_argument("--version", action="version", version=f"cutover {version('deltacrown-cutover')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     generated = commands.add_parser(

@@ -39,10 +39,10 @@ def start(worker: str) -> bool:
     values = environment(worker)
     flags = ",".join(values.get(key, "false") for key in KEYS)
     broken = state / "broken"
-    for pid in (state / "pids").read_text().split() if (state / "pids").exists() else []:
-        for file in (ROOT / "proc" / pid).iterdir():
+    for old in (state / "pids").read_text().split() if (state / "pids").exists() else []:
+        for file in (ROOT / "proc" / old).iterdir():
             file.unlink()
-        (ROOT / "proc" / pid).rmdir()
+        (ROOT / "proc" / old).rmdir()
     (state / "pids").unlink(missing_ok=True)
     cgroup = ROOT / "sys/fs/cgroup/deltacrown" / worker
     cgroup.mkdir(parents=True, exist_ok=True)
