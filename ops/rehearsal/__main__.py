@@ -71,8 +71,16 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Ends as every rehearsal ends, so that whoever reads the last line learns of it."""
+        print(f"rehearse: {message}", file=sys.stderr)
+        print("REHEARSAL FAIL 0 s")
+        self.exit(EXIT_USAGE)
+
+
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="make rehearse",
         description="Plays the cutover on this machine: real Pulumi, systemd machines, nginx, uWSGI, PostgreSQL, S3.",
         epilog="examples: make rehearse        make rehearse KEEP=1        make rehearse STEPS=1",

@@ -114,5 +114,8 @@ class FilterModule:
             "rollback_report": fleet.rollback_report,
             "seconds_since_start_of": fleet.seconds_since_start_of,
             "uwsgi_problem": uwsgi_problem,
+            "unknown_workers": fleet.unknown_workers,
+            "worker_of": fleet.worker_of,
+            "workers_on": fleet.workers_on,
             "workers_to_return": fleet.workers_to_return,
         }

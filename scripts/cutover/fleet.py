@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,50 @@ __all__ = [
     "rollback_report",
     "seconds_since_start_of",
     "triple",
+    "unknown_workers",
+    "worker_of",
+    "workers_on",
     "workers_to_return",
 ]
+
+
+_UNIT = re.compile(r"deltacrown-uwsgi@(?P<worker>[^/@]+)\.service")
+
+
+def worker_of(unit: str) -> str:
+    """The worker's name on its machine, from its unit's name.
+
+    Raises:
+        ValueError: the unit is no instance of deltacrown-uwsgi@.service.
+    """
+    found = _UNIT.fullmatch(unit)
+    if not found:
+        raise ValueError(f"worker_unit {unit!r} is no deltacrown-uwsgi@<worker>.service: correct it in the inventory")
+    return found["worker"]
+
+
+def workers_on(hosts: Mapping[str, Mapping[str, Any]], machine: str, limit: str = "") -> list[str]:
+    """The names of a machine's workers, of those only that `limit` lists if it lists any.
+
+    Args:
+        hosts: the inventory's hosts with their variables.
+        machine: the machine's name.
+        limit: names with commas, either the worker's on its machine or the inventory's; empty for all.
+    """
+    wanted = {name.strip() for name in limit.split(",") if name.strip()}
+    found = []
+    for host, variables in hosts.items():
+        if variables.get("worker_unit") and variables.get("machine") == machine:
+            worker = worker_of(variables["worker_unit"])
+            if not wanted or {host, worker} & wanted:
+                found.append(worker)
+    return found
+
+
+def unknown_workers(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], limit: str) -> list[str]:
+    """The names in `limit` that no worker of these machines has."""
+    wanted = [name.strip() for name in limit.split(",") if name.strip()]
+    return [name for name in wanted if not any(workers_on(hosts, machine, name) for machine in machines)]
 
 
 def triple(flags: Mapping[FlagName, bool]) -> str:
@@ -40,18 +83,24 @@ def inventory_problem(
     if not workers:
         return f"the inventory's group {deployment}_workers is empty or absent: list the deployment's workers there"
     for worker in workers:
-        variables = hosts[worker]
-        for name in ("ansible_host", "machine", "worker_unit"):
-            if not variables.get(name):
-                return f"worker {worker} has no {name} in the inventory: add it beside the worker"
-        if variables["machine"] not in machines:
-            return (
-                f"worker {worker} is on machine {variables['machine']}, which is not in {deployment}_machines: "
-                "add the machine there or correct the worker"
-            )
+        problem = _worker_problem(worker, hosts[worker], f"{deployment}_machines", machines)
+        if problem:
+            return problem
     idle = set(machines) - {hosts[worker]["machine"] for worker in workers}
     if idle:
         return f"machine {min(idle)} is in {deployment}_machines and has no worker: add its workers or remove it"
+    return ""
+
+
+def _worker_problem(worker: str, variables: Mapping[str, Any], group: str, machines: Sequence[str]) -> str:
+    for name in ("ansible_host", "machine", "worker_unit"):
+        if not variables.get(name):
+            return f"worker {worker} has no {name} in the inventory: add it beside the worker"
+    unit, machine = variables["worker_unit"], variables["machine"]
+    if not _UNIT.fullmatch(unit):
+        return f"worker {worker} has worker_unit {unit}: write deltacrown-uwsgi@<worker>.service"
+    if machine not in machines:
+        return f"worker {worker} is on machine {machine}, which is not in {group}: add it there or correct the worker"
     return ""
 
 

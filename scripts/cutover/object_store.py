@@ -61,9 +61,15 @@ class ObjectStore:
         except self._client.exceptions.NoSuchKey:
             return None
         except ClientError as error:
-            cause = f"{error.response['Error'].get('Code')}: {error.response['Error'].get('Message')}"
-            raise ObjectStoreError(f"s3://{self._bucket}/{key}: {cause}") from error
+            raise ObjectStoreError(f"s3://{self._bucket}/{key}: {_sentence(error)}") from error
         except BotoCoreError as error:
             raise ObjectStoreError(f"s3://{self._bucket}/{key}: {error}") from error
         recorded = answer.get("ChecksumSHA256")
         return ObjectHashes(digest.hexdigest(), base64.b64decode(recorded).hex() if recorded else None)
+
+
+def _sentence(error: ClientError) -> str:
+    code, message = error.response["Error"].get("Code"), error.response["Error"].get("Message")
+    if code in {"ExpiredToken", "ExpiredTokenException"}:
+        return "the session token of these credentials has expired: sign in again, or use the machine's role"
+    return f"{code}: {message}"

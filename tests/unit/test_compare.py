@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from botocore.exceptions import ClientError
 
 from cutover import cli, local_files, settings
 from rehearsal import aws_stand_in
@@ -126,3 +127,16 @@ def test_environment_file_is_read_as_systemd_reads_it() -> None:
     """Where sh and systemd differ, the workers have what systemd read."""
     text = "# c\nA='b c'\nexport B=1\nC=\"x\"\n D = e \nA=last\nnothing\n; comment=1\n"
     assert settings.parse_environment_file(text) == {"A": "last", "C": "x", "D": "e"}
+
+
+def test_expired_token_is_said_in_one_sentence(
+    environment_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who reads only an error code at 3 a.m. looks for a broken bucket."""
+
+    def refuse(*_arguments: object) -> None:
+        raise ClientError({"Error": {"Code": "ExpiredToken", "Message": "It has expired."}}, "GetObject")
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
+    assert run(environment_file, KEY) == 4
+    assert "session token of these credentials has expired" in capsys.readouterr().err

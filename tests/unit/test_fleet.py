@@ -119,3 +119,21 @@ def test_clock_starts_with_the_program() -> None:
     assert 0.3 <= float(output.stdout) < 20
     with pytest.raises(LookupError):
         fleet.seconds_since_start_of("no-such-program-runs")
+
+
+def test_limit_takes_either_name_and_names_strangers() -> None:
+    """A slip in `limit_workers` must not roll back somebody else, or nobody."""
+    hosts = {"production-w1": WORKER, "web1": {"ansible_host": "web1"}}
+    assert fleet.workers_on(hosts, "web1") == ["worker1"]
+    assert fleet.workers_on(hosts, "web1", "production-w1") == fleet.workers_on(hosts, "web1", "worker1") == ["worker1"]
+    assert fleet.workers_on(hosts, "web1", "worker2") == fleet.workers_on(hosts, "web2") == []
+    assert fleet.unknown_workers(hosts, ["web1"], "worker1, worker9") == ["worker9"]
+
+
+def test_unit_of_another_kind_is_no_worker() -> None:
+    """A wrong unit name would make a worker that the machine script does not know."""
+    assert "worker_unit uwsgi.service" in fleet.inventory_problem(
+        GROUPS, {"w1": WORKER | {"worker_unit": "uwsgi.service"}}, "production"
+    )
+    with pytest.raises(ValueError, match=r"uwsgi\.service"):
+        fleet.worker_of("uwsgi.service")

@@ -31,12 +31,12 @@ def test_every_worker_of_the_lab_is_a_host_of_its_own(inventory: dict[str, Any],
     """A worker that the inventory lacks keeps its old flags for ever."""
     variables = inventory["_meta"]["hostvars"]
     expected = {
-        f"{deployment}-{worker}": (machine.address, machine.name, f"deltacrown-uwsgi@{worker}.service", worker)
+        f"{deployment}-{worker}": (machine.address, machine.name, f"deltacrown-uwsgi@{worker}.service")
         for machine in MACHINES.values()
         if machine.deployment == DEPLOYMENTS[deployment]
         for worker in machine.workers
     }
-    names = ("ansible_host", "machine", "worker_unit", "worker")
+    names = ("ansible_host", "machine", "worker_unit")
     assert {
         host: tuple(variables[host][name] for name in names) for host in inventory[f"{deployment}_workers"]["hosts"]
     } == expected

@@ -22,19 +22,17 @@ def serving(
 
     Use it with PULUMI_DEBUG_PROVIDERS=aws:<port>. It ends with the block, or with this process.
     """
-    environment = os.environ | {
+    # The machine's own AWS settings must not reach the stand-in, nor the other way round.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_DEFAULT_REGION": region,
-        # The machine's own AWS configuration must not reach the stand-in, nor the other way round.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     if ca_file is not None:
         environment["AWS_CA_BUNDLE"] = ca_file
-    environment.pop("AWS_SESSION_TOKEN", None)
-    environment.pop("AWS_PROFILE", None)
     process = subprocess.Popen(
         [sys.executable, "-m", "rehearsal.provider"],
         env=environment,
