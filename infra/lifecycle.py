@@ -73,9 +73,10 @@ class _Rule(_Part):
 
     @pydantic.model_validator(mode="after")
     def _cost_no_certificate(self) -> _Rule:
-        for transition in self.transitions or ():
-            if transition.storage_class == "STANDARD_IA" and transition.days < STANDARD_IA_DAYS:
-                raise ValueError(f"{self.id}: S3 takes no transition to STANDARD_IA before day {STANDARD_IA_DAYS}")
+        moves = [(move.storage_class, move.days) for move in self.transitions or ()]
+        moves += [(move.storage_class, move.noncurrent_days) for move in self.noncurrent_version_transitions or ()]
+        if any(storage_class == "STANDARD_IA" and days < STANDARD_IA_DAYS for storage_class, days in moves):
+            raise ValueError(f"{self.id}: S3 takes no transition to STANDARD_IA before day {STANDARD_IA_DAYS}")
         if not self._reaches_certificates():
             return self
         if self.expiration is not None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import boto3
 from botocore.config import Config
+from botocore.session import Session as BotocoreSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,15 +60,15 @@ class AwsStandIn:
 
     def s3(self) -> S3Client:
         """Returns an S3 client under these credentials."""
-        return boto3.client("s3", **self._client_arguments())
+        return _session().client("s3", **self._client_arguments())
 
     def iam(self) -> IAMClient:
         """Returns an IAM client under these credentials."""
-        return boto3.client("iam", **self._client_arguments())
+        return _session().client("iam", **self._client_arguments())
 
     def sts(self) -> STSClient:
         """Returns an STS client under these credentials."""
-        return boto3.client("sts", **self._client_arguments())
+        return _session().client("sts", **self._client_arguments())
 
     def with_role(self, role_arn: str, session_name: str = "rehearsal") -> AwsStandIn:
         """Returns the same stand-in with an hour's credentials of `role_arn`; ClientError if not trusted."""
@@ -169,6 +170,20 @@ def running(directory: Path) -> Iterator[AwsStandIn]:
         yield stand_in
     finally:
         stop(directory)
+
+
+def _session() -> boto3.Session:
+    """Returns a session without the operator's AWS_* settings, ~/.aws/config and ~/.aws/credentials.
+
+    Botocore reads them even beside explicit credentials, and fails for an AWS_PROFILE that it does not find.
+    """
+    defaults = {
+        name: (None, None, default, conversion)
+        for name, (_, _, default, conversion) in BotocoreSession.SESSION_VARIABLES.items()
+    }
+    nowhere = (None, None, os.devnull, None)
+    own = BotocoreSession(session_vars=defaults | {"config_file": nowhere, "credentials_file": nowhere})
+    return boto3.Session(botocore_session=own)
 
 
 def _program() -> Path:

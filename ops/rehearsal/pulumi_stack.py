@@ -96,7 +96,9 @@ class PulumiStack:
 
     def _environment(self) -> dict[str, str]:
         programs = Path(sys.executable).parent  # the old language host takes the first Python on PATH
-        return os.environ | {
+        # The operator's own settings must not win: PULUMI_CONFIG_PASSPHRASE, for one, beats the file.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
+        return inherited | {
             "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PULUMI_BACKEND_URL": f"file://{self.directory / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.directory / "passphrase"),

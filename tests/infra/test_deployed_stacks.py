@@ -128,6 +128,11 @@ def test_drift_is_seen_and_repaired(deployed: Deployed) -> None:
     s3 = deployed.aws.s3()
     s3.delete_public_access_block(Bucket=STAGING)
     s3.put_bucket_versioning(Bucket=STAGING, VersioningConfiguration={"Status": "Suspended"})
+    s3.put_bucket_lifecycle_configuration(
+        Bucket=STAGING,
+        LifecycleConfiguration={"Rules": s3.get_bucket_lifecycle_configuration(Bucket=STAGING)["Rules"]},
+        TransitionDefaultMinimumObjectSize="varies_by_storage_class",
+    )
     iam, role = deployed.aws.iam(), "deltacrown-s3-access-staging"
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_role_policy(RoleName=role, PolicyName=POLICY_NAME, PolicyDocument=json.dumps(everything))
@@ -139,12 +144,29 @@ def test_drift_is_seen_and_repaired(deployed: Deployed) -> None:
     deployed.staging.up()
     assert s3.get_bucket_versioning(Bucket=STAGING)["Status"] == "Enabled"
     assert s3.get_public_access_block(Bucket=STAGING)["PublicAccessBlockConfiguration"]["BlockPublicPolicy"]
+    lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=STAGING)
+    assert lifecycle["TransitionDefaultMinimumObjectSize"] == "all_storage_classes_128K"
     policy = iam.get_role_policy(RoleName=role, PolicyName=POLICY_NAME)["PolicyDocument"]
     assert policy == certificate_access_policy(STAGING)
     repaired = iam.get_role(RoleName=role)["Role"]
     assert repaired["Description"] != "by hand"
     assert "by-hand" not in {tag["Key"] for tag in repaired["Tags"]}
     assert iam.get_instance_profile(InstanceProfileName=role)["InstanceProfile"]["Roles"]
+    deployed.staging.refresh(expect_no_changes=True)
+
+
+def test_a_setting_that_the_provider_does_not_know_is_named(deployed: Deployed) -> None:
+    """A permissions boundary set by hand takes every right from the role, and Pulumi reports that all is well."""
+    iam, role = deployed.aws.iam(), "deltacrown-s3-access-staging"
+    boundary = iam.create_policy(
+        PolicyName="boundary", PolicyDocument=json.dumps(certificate_access_policy(PRODUCTION))
+    )["Policy"]["Arn"]
+    iam.put_role_permissions_boundary(RoleName=role, PermissionsBoundary=boundary)
+    try:
+        with pytest.raises(PulumiError, match="AWS holds PermissionsBoundary"):
+            deployed.staging.refresh(expect_no_changes=True)
+    finally:
+        iam.delete_role_permissions_boundary(RoleName=role)
     deployed.staging.refresh(expect_no_changes=True)
 
 

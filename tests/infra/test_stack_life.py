@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from infra.access import trust_policy
+from rehearsal import aws_stand_in
+from rehearsal.provider import serving
 from rehearsal.pulumi_stack import PulumiError, PulumiStack
 
 if TYPE_CHECKING:
@@ -85,6 +89,65 @@ def test_a_bucket_is_replaced_by_name_and_never_deleted_with_objects(account: Ac
     assert not any("told-to-nobody" in text for text in state)  # a secret input stays one in the outputs
     forced.destroy()
     assert "one-b" not in bucket_names(account)
+
+
+def bucket_owner_without(account: Account, action: str) -> tuple[str, str]:
+    """Returns the keys of a user who may do everything in S3 but `action`."""
+    iam, name = account.aws.iam(), f"without-{action.removeprefix('s3:')}"
+    iam.create_user(UserName=name)
+    statements = [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]
+    statements += [{"Effect": "Deny", "Action": action, "Resource": "*"}]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName=name, PolicyName="s3", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+@pytest.mark.parametrize("action", ["s3:PutBucketTagging", "s3:GetBucketTagging"])
+def test_a_bucket_that_was_half_made_is_completed_by_the_next_up(
+    account: Account, directory: Path, action: str
+) -> None:
+    """The bucket exists outside the state, and each further `up` ends with "exists already"."""
+    name = f"half-{action.removeprefix('s3:').lower()}"
+    keys = bucket_owner_without(account, action)
+    with serving(account.aws.endpoint_url, *keys, aws_stand_in.REGION, account.aws.ca_file) as limited_port:
+        stack = PulumiStack("half", directory, limited_port, {"name": name}, PROGRAMS / "one_bucket")
+        with pytest.raises(PulumiError, match=rf"{name} was created, but not completed: .*{action}"):
+            stack.up()
+    assert name in bucket_names(account)
+    allowed = dataclasses.replace(stack, provider_port=account.provider_port)
+    allowed.up()
+    tags = account.aws.s3().get_bucket_tagging(Bucket=name)["TagSet"]
+    assert tags == [{"Key": "note", "Value": "told-to-nobody"}]
+    assert not any("told-to-nobody" in path.read_text() for path in (directory / "state").rglob("*.json"))
+    allowed.destroy()
+    assert name not in bucket_names(account)
+
+
+def test_an_instance_profile_without_its_role_is_completed_by_the_next_up(account: Account, directory: Path) -> None:
+    """The profile exists outside the state, and each further `up` ends with EntityAlreadyExists."""
+    iam = account.aws.iam()
+    stack = PulumiStack("half", directory, account.provider_port, {}, PROGRAMS / "one_profile")
+    with pytest.raises(PulumiError, match=r"half-profile was created, but not completed: .*NoSuchEntity"):
+        stack.up()
+    iam.create_role(RoleName="half-role", AssumeRolePolicyDocument=json.dumps(trust_policy([])))
+    stack.up()
+    profile = iam.get_instance_profile(InstanceProfileName="half-profile")["InstanceProfile"]
+    assert [role["RoleName"] for role in profile["Roles"]] == ["half-role"]
+    stack.destroy()
+    iam.delete_role(RoleName="half-role")
+
+
+def test_the_operators_own_settings_do_not_reach_the_cli(
+    account: Account, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rehearsal fails, or speaks to AWS, on the one machine where someone works with Pulumi and AWS."""
+    stack = PulumiStack("own", directory, account.provider_port, {"name": "own-bucket"}, PROGRAMS / "one_bucket")
+    stack.up()
+    for name in ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_PARALLEL", "AWS_PROFILE", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.setenv(name, "nonsense")
+    stack.preview(expect_no_changes=True)
+    stack.destroy()
 
 
 @pytest.mark.parametrize(

@@ -61,10 +61,12 @@ def test_old_versions_of_certificates_are_kept_90_days() -> None:
         bucket_rules({"Rules": [rule(NoncurrentVersionExpiration={"NoncurrentDays": 89})]})
 
 
-def test_standard_ia_before_day_30_is_refused() -> None:
+@pytest.mark.parametrize(("key", "days"), [("Transitions", "Days"), ("NoncurrentVersionTransitions", "NoncurrentDays")])
+def test_standard_ia_before_day_30_is_refused(key: str, days: str) -> None:
     """S3 refuses the whole policy, and the bucket is left without any."""
     with pytest.raises(LifecycleError, match="before day 30"):
-        bucket_rules({"Rules": [rule(Transitions=[{"Days": 29, "StorageClass": "STANDARD_IA"}])]})
+        bucket_rules({"Rules": [rule(**{key: [{days: 29, "StorageClass": "STANDARD_IA"}]})]})
+    assert bucket_rules({"Rules": [rule(**{key: [{days: 30, "StorageClass": "STANDARD_IA"}]})]})
 
 
 @pytest.mark.parametrize(

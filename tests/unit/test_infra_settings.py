@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pulumi
 import pytest
+import yaml
 
+from cutover import plan
 from infra.settings import Settings, SettingsError, read_settings
 
+if TYPE_CHECKING:
+    from cutover.plan import Deployment
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 STAGING = {"certificateBucket": "some-bucket", "roleName": "some-role", "protect": "false"}
 PRODUCTION = STAGING | {"backupsBucket": "some-backups", "protect": "true"}
 
@@ -24,6 +32,15 @@ def test_good_settings_are_read() -> None:
     read = settings("production", PRODUCTION | {"trustedPrincipals": json.dumps(arns)})
     assert read == Settings("production", "some-bucket", "some-backups", "some-role", True, tuple(arns))
     assert read.tags["environment"] == "production"
+
+
+@pytest.mark.parametrize("deployment", ["staging", "production"])
+def test_the_stack_files_and_the_plan_give_the_same_names(deployment: Deployment) -> None:
+    """Pulumi makes one bucket, and the workers are told to write to another."""
+    stack = yaml.safe_load((REPOSITORY / f"Pulumi.{deployment}.yaml").read_text(encoding="utf-8"))["config"]
+    names = plan.load().deployments[deployment]
+    assert stack["deltacrown-cutover:certificateBucket"] == names.bucket
+    assert stack["deltacrown-cutover:roleName"] == names.role
 
 
 def test_a_stack_of_another_name_says_its_environment() -> None:

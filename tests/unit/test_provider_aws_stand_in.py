@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal import aws_stand_in
-from rehearsal.aws_stand_in import AwsStandInError
+from rehearsal.aws_stand_in import AwsStandIn, AwsStandInError
 
 
 def test_it_starts_is_found_and_stops(tmp_path: Path) -> None:
@@ -33,6 +33,19 @@ def test_it_starts_is_found_and_stops(tmp_path: Path) -> None:
     with aws_stand_in.running(tmp_path) as again:
         assert again.access_key != started.access_key
         assert [bucket["Name"] for bucket in again.s3().list_buckets()["Buckets"]] == ["kept-bucket"]
+
+
+def test_the_operators_own_aws_settings_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown profile ends the rehearsal, or its buckets are made with someone's real account."""
+    (tmp_path / "config").write_text("[default]\nendpoint_url = http://127.0.0.1:1\nuse_fips_endpoint = true\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "nonsense")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1/nonsense")
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    stand_in = AwsStandIn("https://127.0.0.1:4566", "key", "secret", os.getpid())
+    for client in (stand_in.s3(), stand_in.iam(), stand_in.sts()):
+        assert client.meta.endpoint_url == "https://127.0.0.1:4566"
+        assert not client.meta.config.use_fips_endpoint  # type: ignore[attr-defined]  # the stubs lack it
 
 
 def test_a_foreign_process_with_our_old_number_is_left_alone(tmp_path: Path) -> None:

@@ -44,16 +44,19 @@ def test_values_survive_the_wire() -> None:
         ({"bucket": "b", "rules": [{"days": 1}]}, "rules[0].id"),
         ({"bucket": "b", "rules": ["text"]}, "rules[0]"),
         ({}, "bucket"),
+        ({"bucket": "b", "policy": '{"Version":'}, "policy"),
+        ({"bucket": "b", "policy": {"Version": "2012-10-17"}}, "policy"),  # not a text
     ],
 )
-def test_each_unknown_or_missing_property_is_named(values: Values, path: str) -> None:
+def test_each_unknown_missing_or_malformed_property_is_named(values: Values, path: str) -> None:
     """The rehearsal passes with a property that it ignored, and production gets something else."""
     assert [fault for fault, _ in faults(FIELDS, values)] == [path]
 
 
 def test_good_and_unknown_values_have_no_fault() -> None:
     """A preview fails because a value will be known only later."""
-    assert not list(faults(FIELDS, {"bucket": UNKNOWN, "rules": UNKNOWN}))
+    assert not list(faults(FIELDS, {"bucket": UNKNOWN, "policy": UNKNOWN, "rules": UNKNOWN}))
+    assert not list(faults(FIELDS, {"bucket": "b", "policy": "{}"}))
     assert completed(FIELDS, {"bucket": UNKNOWN, "rules": UNKNOWN})["rules"] == UNKNOWN
 
 
@@ -73,7 +76,17 @@ def test_translation_is_reversible() -> None:
     assert from_api(FIELDS, api) | {"forceDestroy": False} == inputs
 
 
-def test_a_nested_property_that_only_aws_knows_is_named() -> None:
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [({"Rules": [{"ID": "1", "Prefix": "x"}]}, r"Rules\.Prefix"), ({"Boundary": "x"}, "Boundary")],
+)
+def test_a_property_that_only_aws_knows_is_named(more: Values, named: str) -> None:
     """Drift made by hand stays invisible because the provider does not look there."""
-    with pytest.raises(ProviderError, match=r"Rules\.Prefix"):
-        from_api(FIELDS, {"Bucket": "b", "Rules": [{"ID": "1", "Prefix": "x"}]})
+    with pytest.raises(ProviderError, match=f"AWS holds {named},"):
+        from_api(FIELDS, {"Bucket": "b"} | more)
+
+
+def test_what_nobody_can_set_is_passed_over() -> None:
+    """Every refresh fails because a resource has a date of creation."""
+    answer = {"Bucket": "b", "CreateDate": "today", "ResponseMetadata": {}}
+    assert from_api(FIELDS, answer, read_only={"CreateDate"}) == {"bucket": "b", "tags": {}}

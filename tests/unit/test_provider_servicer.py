@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from botocore.stub import Stubber
 from pulumi.runtime import proto
 
+from rehearsal.aws_stand_in import AwsStandIn
+from rehearsal.provider.properties import ProviderError
 from rehearsal.provider.resource import Clients
+from rehearsal.provider.s3_bucket_settings import BucketVersioning
 from rehearsal.provider.servicer import AwsServicer
 from rehearsal.provider.wire import UNKNOWN, from_struct, to_struct
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     import grpc
 
 BUCKET_URN = "urn:pulumi:staging::deltacrown-cutover::deltacrown:storage:CertificateStore$aws:s3/bucket:Bucket::b"
+POLICY_URN = "urn:pulumi:staging::deltacrown-cutover::aws:iam/rolePolicy:RolePolicy::p"
 PROFILE_URN = "urn:pulumi:staging::deltacrown-cutover::aws:iam/instanceProfile:InstanceProfile::p"
 
 
@@ -51,6 +56,13 @@ def test_provider_settings_are_obeyed_or_refused(
     assert [failure.property for failure in answer.failures] == refused
 
 
+def test_a_malformed_policy_is_a_check_failure(servicer: AwsServicer) -> None:
+    """A comma too much in a policy ends the preview with a traceback that names nothing."""
+    inputs = {"name": "p", "role": "r", "policy": "{,}"}
+    answer = servicer.Check(proto.CheckRequest(urn=POLICY_URN, news=to_struct(inputs)), CONTEXT)
+    assert [failure.property for failure in answer.failures] == ["policy"]
+
+
 def test_a_preview_says_what_is_not_yet_known(servicer: AwsServicer) -> None:
     """A preview creates the bucket, or shows an ARN that will be another."""
     answer = servicer.Create(
@@ -82,10 +94,23 @@ def test_what_aws_cannot_change_is_replaced(
     assert answer.deleteBeforeReplace == first_deleted
 
 
+def test_versioning_that_needs_a_second_factor_is_named() -> None:
+    """MFADelete is set by hand, no version can be deleted any more, and Pulumi reports that all is well."""
+    s3 = AwsStandIn("https://127.0.0.1:1", "key", "secret", pid=0).s3()
+    versioning = BucketVersioning(Clients(s3=s3, iam=cast("Any", None), region="us-east-1"))
+    with Stubber(s3) as answers:
+        answers.add_response("get_bucket_versioning", {"Status": "Enabled"})
+        assert versioning.read("b") == {"bucket": "b", "versioningConfiguration": {"status": "Enabled"}}
+        answers.add_response("get_bucket_versioning", {"Status": "Enabled", "MFADelete": "Enabled"})
+        with pytest.raises(ProviderError, match=r"AWS holds VersioningConfiguration\.MFADelete"):
+            versioning.read("b")
+        answers.add_response("get_bucket_versioning", {})
+        assert versioning.read("b") is None
+
+
 def test_functions_and_malformed_ids_are_refused_by_name(servicer: AwsServicer) -> None:
     """A look-up returns nothing, and the program goes on with it."""
     with pytest.raises(Aborted, match="aws:index/getCallerIdentity"):
         servicer.Invoke(proto.InvokeRequest(tok="aws:index/getCallerIdentity:getCallerIdentity"), CONTEXT)
-    urn = "urn:pulumi:staging::deltacrown-cutover::aws:iam/rolePolicy:RolePolicy::p"
     with pytest.raises(Aborted, match="write role:name"):
-        servicer.Read(proto.ReadRequest(urn=urn, id="S3CertificateAccess"), CONTEXT)
+        servicer.Read(proto.ReadRequest(urn=POLICY_URN, id="S3CertificateAccess"), CONTEXT)

@@ -26,6 +26,7 @@ ROLE_FIELDS: Fields = {
     "maxSessionDuration": Field("MaxSessionDuration", default=ROLE_SESSION_SECONDS),
     "tags": TAGS,
 }
+ROLE_READ_ONLY = frozenset({"Arn", "RoleId", "CreateDate", "RoleLastUsed"})
 
 ROLE_POLICY_FIELDS: Fields = {
     "name": Field("PolicyName", required=True, replaces=True),
@@ -39,6 +40,8 @@ INSTANCE_PROFILE_FIELDS: Fields = {
     "role": Field("RoleName"),
     "tags": TAGS,
 }
+# "Roles" is read as "RoleName": AWS allows a profile one role.
+INSTANCE_PROFILE_READ_ONLY = frozenset({"Arn", "InstanceProfileId", "CreateDate", "Roles"})
 
 
 class Role(ResourceType):
@@ -58,7 +61,8 @@ class Role(ResourceType):
         answer = _unless_gone(lambda: self.clients.iam.get_role(RoleName=resource_id)["Role"])
         if answer is None:
             return None
-        return from_api(ROLE_FIELDS, answer) | {"arn": answer["Arn"], "uniqueId": answer["RoleId"]}
+        values = from_api(ROLE_FIELDS, answer, read_only=ROLE_READ_ONLY)
+        return values | {"arn": answer["Arn"], "uniqueId": answer["RoleId"]}
 
     def update(self, resource_id: str, inputs: Values) -> None:
         """Sets trust policy, description, session length and tags."""
@@ -121,13 +125,16 @@ class InstanceProfile(ResourceType):
     computed = ("arn", "uniqueId")
 
     def create(self, inputs: Values) -> str:
-        """Creates the profile and puts the role into it."""
+        """Creates the profile with its tags."""
         api = to_api(INSTANCE_PROFILE_FIELDS, inputs)
-        role = api.pop("RoleName", None)
+        api.pop("RoleName", None)
         name: str = self.clients.iam.create_instance_profile(**api)["InstanceProfile"]["InstanceProfileName"]
-        if role:
-            self.clients.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
         return name
+
+    def complete(self, resource_id: str, inputs: Values) -> None:
+        """Puts the role into the profile."""
+        if role := inputs.get("role"):
+            self.clients.iam.add_role_to_instance_profile(InstanceProfileName=resource_id, RoleName=role)
 
     def read(self, resource_id: str) -> Values | None:
         """Returns the profile with its role."""
@@ -135,7 +142,7 @@ class InstanceProfile(ResourceType):
         if answer is None:
             return None
         role = {"RoleName": answer["Roles"][0]["RoleName"]} if answer["Roles"] else {}
-        values = from_api(INSTANCE_PROFILE_FIELDS, {**answer, **role})
+        values = from_api(INSTANCE_PROFILE_FIELDS, {**answer, **role}, read_only=INSTANCE_PROFILE_READ_ONLY)
         return values | {"arn": answer["Arn"], "uniqueId": answer["InstanceProfileId"]}
 
     def update(self, resource_id: str, inputs: Values) -> None:

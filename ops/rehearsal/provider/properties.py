@@ -11,6 +11,7 @@ from rehearsal.provider.wire import UNKNOWN, Value, Values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
 
 class ProviderError(Exception):
@@ -34,13 +35,15 @@ Fields = dict[str, Field]
 
 
 def faults(fields: Mapping[str, Field], values: Values, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yields the path of, and the reason against, each unknown and each missing property."""
+    """Yields the path of, and the reason against, each unknown, missing or malformed property."""
     for name in sorted(values.keys() - fields.keys()):
         yield path + name, "the rehearsal's provider does not know this property: add it to the type's fields"
     for name, field in fields.items():
         value = values.get(name)
         if value is None and field.required:
             yield path + name, "the property is required"
+        elif field.kind == "json" and value is not None and (reason := _json_fault(value)):
+            yield path + name, reason
         elif value is not None and field.fields is not None:
             for index, item in enumerate(value if isinstance(value, list) else [value]):
                 if isinstance(item, dict):
@@ -81,16 +84,38 @@ def to_api(fields: Mapping[str, Field], values: Values) -> Values:
     }
 
 
-def from_api(fields: Mapping[str, Field], answer: Mapping[str, Any]) -> Values:
-    """Translates an answer of the AWS API; ProviderError names a nested property that `fields` lacks."""
+def from_api(
+    fields: Mapping[str, Field], answer: Mapping[str, Any], *, read_only: AbstractSet[str] = frozenset(), path: str = ""
+) -> Values:
+    """Translates an answer of the AWS API.
+
+    ProviderError names the first property, at any depth, that neither `fields` nor `read_only` (API names of
+    what nobody can set) knows: it may be drift.
+    """
+    unknown = answer.keys() - {field.api for field in fields.values()} - read_only - {"ResponseMetadata"}
+    if unknown:
+        raise ProviderError(
+            f"AWS holds {path}{min(unknown)}, which the rehearsal's provider does not know: take it away, or add it "
+            "to the type's fields."
+        )
     return completed(
         {name: field for name, field in fields.items() if not field.local},
         {
-            name: _from_api_value(field, answer[field.api])
+            name: _from_api_value(field, answer[field.api], f"{path}{field.api}.")
             for name, field in fields.items()
             if not field.local and field.api in answer
         },
     )
+
+
+def _json_fault(value: Value) -> str | None:
+    if value == UNKNOWN:
+        return None
+    try:
+        json.loads(value)
+    except (TypeError, ValueError) as error:
+        return f"the property takes a JSON text: {error}"
+    return None
 
 
 def _each(value: Value, convert: Callable[[Value], Value]) -> Value:
@@ -111,18 +136,11 @@ def _to_api_value(field: Field, value: Value) -> Value:
     return value
 
 
-def _from_api_value(field: Field, value: Value) -> Value:
+def _from_api_value(field: Field, value: Value, path: str) -> Value:
     if field.kind == "tags":
         return {tag["Key"]: tag["Value"] for tag in value}
     if field.kind == "json" and not isinstance(value, str):
         return json.dumps(value)
     if field.fields is not None:
-        return _each(value, functools.partial(_strictly_from_api, field.fields, field.api))
+        return _each(value, functools.partial(from_api, field.fields, path=path))
     return value
-
-
-def _strictly_from_api(fields: Mapping[str, Field], path: str, answer: Mapping[str, Any]) -> Values:
-    unknown = answer.keys() - {field.api for field in fields.values()}
-    if unknown:
-        raise ProviderError(f"AWS holds {path}.{min(unknown)}, which the rehearsal's provider does not know.")
-    return from_api(fields, answer)

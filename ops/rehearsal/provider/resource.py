@@ -43,7 +43,10 @@ class ResourceType(abc.ABC):
 
     @abc.abstractmethod
     def create(self, inputs: Values) -> str:
-        """Creates the resource and returns its id, in the form that `pulumi import` takes."""
+        """Brings the resource into being with one call; returns its id, as `pulumi import` takes it."""
+
+    def complete(self, resource_id: str, inputs: Values) -> None:  # noqa: B027 (most types need no second call)
+        """Sets what `create` could not; if it fails, Pulumi keeps the resource and calls `update` next time."""
 
     @abc.abstractmethod
     def read(self, resource_id: str) -> Values | None:

@@ -39,8 +39,11 @@ class Bucket(ResourceType):
         if self.clients.region != "us-east-1":  # the one region that takes no location constraint
             location["CreateBucketConfiguration"] = {"LocationConstraint": self.clients.region}
         self.clients.s3.create_bucket(Bucket=bucket, **location)
-        self.update(bucket, inputs)
         return bucket
+
+    def complete(self, resource_id: str, inputs: Values) -> None:
+        """Sets the tags."""
+        self.update(resource_id, inputs)
 
     def read(self, resource_id: str) -> Values | None:
         """Returns name, tags and what follows from them."""

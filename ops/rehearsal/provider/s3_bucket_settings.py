@@ -78,9 +78,9 @@ class BucketVersioning(BucketSetting):
         self.clients.s3.put_bucket_versioning(**api)
 
     def get(self, bucket: str) -> Values:
-        """Returns the status."""
-        status = self.clients.s3.get_bucket_versioning(Bucket=bucket).get("Status")
-        return {"VersioningConfiguration": {"Status": status}} if status else {}
+        """Returns the configuration."""
+        answer = self.clients.s3.get_bucket_versioning(Bucket=bucket)
+        return {"VersioningConfiguration": answer} if answer.keys() - {"ResponseMetadata"} else {}
 
     def remove(self, bucket: str) -> None:
         """Suspends versioning."""
@@ -189,7 +189,7 @@ class BucketPolicy(BucketSetting):
 
     def get(self, bucket: str) -> Values:
         """Returns the policy's text."""
-        return {"Policy": self.clients.s3.get_bucket_policy(Bucket=bucket)["Policy"]}
+        return {**self.clients.s3.get_bucket_policy(Bucket=bucket)}
 
     def remove(self, bucket: str) -> None:
         """Removes the policy."""
@@ -202,6 +202,9 @@ class BucketLifecycleConfiguration(BucketSetting):
     type_name = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
     absent_code = "NoSuchLifecycleConfiguration"
     fields = BUCKET | {
+        "transitionDefaultMinimumObjectSize": Field(
+            "TransitionDefaultMinimumObjectSize", default="all_storage_classes_128K"
+        ),
         "rules": Field(
             "Rules",
             required=True,
@@ -229,18 +232,20 @@ class BucketLifecycleConfiguration(BucketSetting):
                     fields={"daysAfterInitiation": Field("DaysAfterInitiation")},
                 ),
             },
-        )
+        ),
     }
 
     def put(self, api: Values) -> None:
         """Sets the rules."""
         self.clients.s3.put_bucket_lifecycle_configuration(
-            Bucket=api["Bucket"], LifecycleConfiguration={"Rules": api["Rules"]}
+            Bucket=api["Bucket"],
+            LifecycleConfiguration={"Rules": api["Rules"]},
+            TransitionDefaultMinimumObjectSize=api["TransitionDefaultMinimumObjectSize"],
         )
 
     def get(self, bucket: str) -> Values:
         """Returns the rules."""
-        return {"Rules": self.clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]}
+        return {**self.clients.s3.get_bucket_lifecycle_configuration(Bucket=bucket)}
 
     def remove(self, bucket: str) -> None:
         """Removes the rules."""

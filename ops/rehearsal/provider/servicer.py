@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from botocore.exceptions import BotoCoreError, ClientError
+from google.protobuf.any_pb2 import Any
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime import proto
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer
+from pulumi.runtime.proto.status_pb2 import Status
 
 from rehearsal.provider import iam, s3_bucket, s3_bucket_settings
 from rehearsal.provider.properties import ProviderError, changed, completed, faults
@@ -41,8 +43,19 @@ RESOURCE_TYPES: tuple[type[ResourceType], ...] = (
 # What pulumi_aws sends for a provider that has only a region; neither changes what is created.
 HARMLESS_SETTINGS = frozenset({"skipCredentialsValidation", "skipRegionValidation", "version"})
 
+REFUSALS = (ProviderError, ClientError, BotoCoreError)
+
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+
+class _HalfMadeError(Exception):
+    """The resource exists, but is not as wanted; Pulumi keeps it in the state and updates it the next time."""
+
+    def __init__(self, resource_id: str, properties: Struct, reason: str) -> None:
+        sentence = f"{resource_id} was created, but not completed: {reason}"
+        super().__init__(sentence)
+        self.resource = proto.ErrorResourceInitFailed(id=resource_id, properties=properties, reasons=[sentence])
 
 
 def _answered(
@@ -54,7 +67,14 @@ def _answered(
     def answer(servicer: AwsServicer, request: Request, context: grpc.ServicerContext) -> Response:
         try:
             return method(servicer, request)
-        except (ProviderError, ClientError, BotoCoreError) as error:
+        except _HalfMadeError as error:
+            details = Any()
+            details.Pack(error.resource)
+            status = Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(error), details=[details])
+            context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+            context.abort(grpc.StatusCode.UNKNOWN, str(error))
+            raise
+        except REFUSALS as error:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
             raise
 
@@ -111,7 +131,7 @@ class AwsServicer(ResourceProviderServicer):
 
     @_answered
     def Check(self, request: proto.CheckRequest) -> proto.CheckResponse:
-        """Completes the inputs; names each unknown and each missing property."""
+        """Completes the inputs; names each unknown, missing or malformed property."""
         fields = self._type(request.urn).fields
         inputs = from_struct(request.news)
         failures = [proto.CheckFailure(property=path, reason=reason) for path, reason in faults(fields, inputs)]
@@ -135,14 +155,19 @@ class AwsServicer(ResourceProviderServicer):
 
     @_answered
     def Create(self, request: proto.CreateRequest) -> proto.CreateResponse:
-        """Creates the resource and reads it back; a preview answers the inputs and unknowns."""
+        """Creates the resource, completes it and reads it back; a preview answers the inputs and unknowns."""
         resource_type = self._type(request.urn)
         inputs = from_struct(request.properties)
         if request.preview:
             unknown = dict.fromkeys(resource_type.computed, UNKNOWN)
             return proto.CreateResponse(properties=to_struct(inputs | unknown))
         resource_id = resource_type.create(inputs)
-        return proto.CreateResponse(id=resource_id, properties=self._state(resource_type, resource_id, inputs))
+        try:
+            resource_type.complete(resource_id, inputs)
+            state = self._state(resource_type, resource_id, inputs)
+        except REFUSALS as error:
+            raise _HalfMadeError(resource_id, request.properties, str(error)) from error
+        return proto.CreateResponse(id=resource_id, properties=state)
 
     @_answered
     def Read(self, request: proto.ReadRequest) -> proto.ReadResponse:
