@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -45,8 +45,8 @@ class Claims:
         try:
             yield claim
             claim.holds = True
-        except Exception as error:
-            claim.holds, claim.proof = False, str(error)
+        except BaseException as error:
+            claim.holds, claim.proof = False, str(error) or type(error).__name__
             raise
         finally:
             claim.seconds = time.monotonic() - began
@@ -59,10 +59,11 @@ class Claims:
 
     def say(self, text: str) -> None:
         """One line of progress on stderr, with the seconds since the start."""
-        print(f"[{time.monotonic() - self.started:5.0f} s] {text}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # whoever listened is gone; the lab must be taken down all the same
+            print(f"[{time.monotonic() - self.started:5.0f} s] {text}", file=sys.stderr, flush=True)
 
     def summary(self) -> str:
-        """The table: a line a claim."""
+        """The table: a line a claim, with the first line of its proof."""
         width = max((len(claim.sentence) for claim in self.entries), default=0)
         lines = []
         for claim in self.entries:

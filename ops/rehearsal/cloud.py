@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
+from rehearsal.claims import ClaimError
 from rehearsal.lab.topology import DEPLOYMENTS, REGION, STATE_DIRECTORY
 from rehearsal.provider.launch import serving
 from rehearsal.pulumi_stack import PulumiStack
@@ -15,7 +19,7 @@ if TYPE_CHECKING:
 
     from rehearsal.lab import Lab
 
-__all__ = ["stacks", "up"]
+__all__ = ["buckets_exist", "powerless_user_is_denied", "stacks", "up"]
 
 
 @contextmanager
@@ -32,3 +36,27 @@ def up(deployed: list[PulumiStack]) -> None:
     with ThreadPoolExecutor(len(deployed)) as pool:
         for done in [pool.submit(stack.up) for stack in deployed]:
             done.result()
+
+
+def powerless_user_is_denied(lab: Lab) -> str:
+    """Proves that the stand-in enforces IAM: a user without any policy may not list buckets; ClaimError if it may."""
+    iam = lab.aws.iam()
+    iam.create_user(UserName="powerless")
+    key = iam.create_access_key(UserName="powerless")["AccessKey"]
+    powerless = dataclasses.replace(lab.aws, access_key=key["AccessKeyId"], secret_key=key["SecretAccessKey"])
+    try:
+        powerless.s3().list_buckets()
+    except ClientError as error:
+        if error.response["Error"].get("Code") == "AccessDenied":
+            return "a user without policies is denied"
+        raise
+    raise ClaimError("a user without any policy may list buckets: IAM is not enforced")
+
+
+def buckets_exist(lab: Lab, deployed: list[PulumiStack]) -> str:
+    """The buckets that the stacks say they made, each asked for at the stand-in; ClientError if one is not there."""
+    outputs = [output for stack in deployed for output in stack.outputs().items()]
+    buckets = sorted(value for name, value in outputs if name in {"certificateBucket", "backupsBucket"})
+    for bucket in buckets:
+        lab.aws.s3().head_bucket(Bucket=bucket)
+    return ", ".join(buckets)

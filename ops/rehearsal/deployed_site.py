@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cutover import fleet
 from rehearsal import traffic
 from rehearsal.lab import reach
 from rehearsal.lab.topology import DEPLOYMENTS, STATE_DIRECTORY
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from rehearsal.lab import Lab
 
-__all__ = ["deploy", "new_passwords"]
+__all__ = ["deploy", "flip", "new_passwords", "state_of", "status_of"]
 
 PASSWORDS = STATE_DIRECTORY / "site-passwords.json"  # the rehearsal's inventory reads the probe's from there
 ACCOUNTS = {"load-staff": "LOAD_STAFF", "probe": "PROBE", "organiser": "ORGANISER", "customer": "CUSTOMER"}
@@ -37,6 +38,26 @@ def deploy(lab: Lab, deployment: str, passwords: Mapping[str, str]) -> traffic.C
     client = traffic.Client(reach.site_urls()[deployment])
     client.sign_in("load-staff", passwords["load-staff"])
     return client
+
+
+def status_of(lab: Lab, machine: str) -> dict[str, Any]:
+    """What the processes of a machine hold, proven (exit code 0 of the script) or not (1)."""
+    command = "sudo deltacrown-s3-rollback --status || test $? = 1"
+    return fleet.machine_report(lab.run(machine, ["sh", "-c", command]))
+
+
+def flip(lab: Lab, machine: str, flags: str) -> dict[str, Any]:
+    """Sets the flags of all workers of a machine as a step does; LabError if one is not proven."""
+    epoch = str(status_of(lab, machine)["epoch"])
+    command = ["sudo", "deltacrown-s3-rollback", "--flags", flags, "--epoch", epoch]
+    return fleet.machine_report(lab.run(machine, command))
+
+
+def state_of(lab: Lab, machine: str) -> tuple[object, ...]:
+    """Everything that a flip would change: processes, epoch, the bytes of the flag files."""
+    status = status_of(lab, machine)
+    files = lab.run(machine, ["sudo", "sh", "-c", "find /etc/deltacrown -type f -exec sha256sum {} + | sort"])
+    return status["processes"], status["epoch"], files
 
 
 def _manage(lab: Lab, deployment: str, *arguments: str, passwords: Mapping[str, str] | None = None) -> None:

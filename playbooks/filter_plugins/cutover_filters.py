@@ -52,22 +52,21 @@ def gate_step(measured: Mapping[str, Sequence[Any]], number: int) -> dict[str, A
     return {"verdict": gates.overall(results).name, "reasons": [str(result) for result in results]}
 
 
-def rollback_objective_seconds(scenario: str) -> int:
-    """The time an emergency rollback may take; an unknown scenario is an error that lists the known ones."""
+def rollback_objective_seconds(_scenario: str) -> int:
+    """The time that an emergency rollback may take; the runbook has one for all scenarios."""
     from cutover import plan
 
-    table = plan.load()
-    if scenario not in table.scenarios:
-        raise AnsibleFilterError(f"unknown scenario {scenario!r}: give one of {', '.join(table.scenarios)}")
-    return table.rollback.objective_seconds
+    return plan.load().rollback.objective_seconds
 
 
-def count_journal(text: str, units: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Metric counts and server errors by unit, from what `journalctl -o json` printed."""
+def journal_counts(result: Mapping[str, Any], units: Sequence[str], mark: str) -> dict[str, dict[str, Any]]:
+    """Metric counts and server errors by unit since the mark, from the result of a `journalctl -o json` task."""
     from cutover import telemetry
 
     try:
-        counts = telemetry.count_journal(text.splitlines(), units)
+        if result.get("unreachable"):
+            raise telemetry.TelemetryError(f"{result.get('item')} cannot be reached")
+        counts = telemetry.count_journal(telemetry.since_mark(result["stdout"].splitlines(), mark), units)
     except telemetry.TelemetryError as error:
         raise AnsibleFilterError(f"ERROR, could not measure: {error}") from error
     return {
@@ -101,18 +100,20 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
         return {
-            "count_journal": count_journal,
             "cutover_step": cutover_step,
             "environment_file_problem": environment_file_problem,
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
             "gate_step": gate_step,
             "inventory_problem": fleet.inventory_problem,
+            "journal_counts": journal_counts,
             "machine_report": fleet.machine_report,
+            "not_returned": fleet.not_returned,
             "processes_not_holding": fleet.processes_not_holding,
             "rollback_objective_seconds": rollback_objective_seconds,
             "rollback_report": fleet.rollback_report,
             "seconds_since_start_of": fleet.seconds_since_start_of,
+            "units_on": fleet.units_on,
             "uwsgi_problem": uwsgi_problem,
             "unknown_workers": fleet.unknown_workers,
             "worker_of": fleet.worker_of,

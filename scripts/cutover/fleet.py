@@ -18,10 +18,12 @@ __all__ = [
     "flags_proven",
     "inventory_problem",
     "machine_report",
+    "not_returned",
     "processes_not_holding",
     "rollback_report",
     "seconds_since_start_of",
     "triple",
+    "units_on",
     "unknown_workers",
     "worker_of",
     "workers_on",
@@ -62,6 +64,11 @@ def workers_on(hosts: Mapping[str, Mapping[str, Any]], machine: str, limit: str 
     return found
 
 
+def units_on(hosts: Mapping[str, Mapping[str, Any]], machine: str) -> list[str]:
+    """The units of a machine's workers."""
+    return [f"deltacrown-uwsgi@{worker}.service" for worker in workers_on(hosts, machine)]
+
+
 def unknown_workers(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], limit: str) -> list[str]:
     """The names in `limit` that no worker of these machines has."""
     wanted = [name.strip() for name in limit.split(",") if name.strip()]
@@ -86,6 +93,10 @@ def inventory_problem(
         problem = _worker_problem(worker, hosts[worker], f"{deployment}_machines", machines)
         if problem:
             return problem
+    units = [(hosts[worker]["machine"], hosts[worker]["worker_unit"]) for worker in workers]
+    for unit in units:
+        if units.count(unit) > 1:
+            return f"two workers of the inventory are {unit[1]} on {unit[0]}: remove one"
     idle = set(machines) - {hosts[worker]["machine"] for worker in workers}
     if idle:
         return f"machine {min(idle)} is in {deployment}_machines and has no worker: add its workers or remove it"
@@ -111,9 +122,10 @@ def machine_report(output: str) -> dict[str, Any]:
     """
     report: dict[str, Any] = {"processes": [], "done": False}
     for line in output.splitlines():
-        if not line.lstrip().startswith("{"):
-            continue
-        entry = json.loads(line)
+        try:
+            entry = json.loads(line) if line.lstrip().startswith("{") else {}
+        except ValueError:
+            entry = {}  # cut off in the middle of a line
         if "pid" in entry:
             report["processes"].append(entry)
         else:
@@ -145,7 +157,33 @@ def flags_proven(reports: Sequence[Mapping[str, Any]], workers: int, flags: str)
     processes = [process for report in reports for process in report["processes"]]
     seen = {(process["machine"], process["worker"]) for process in processes}
     strangers = {(process["machine"], process["worker"]) for process in processes if _held(process) != flags}
-    return len(seen - strangers) / workers, len(processes)
+    return len(seen - strangers) / max(workers, len(seen)), len(processes)
+
+
+def not_returned(results: Sequence[Mapping[str, Any]], hosts: Mapping[str, Mapping[str, Any]], flags: str) -> list[str]:
+    """Why machines are not proven to be back at `flags`, a sentence each, from their last status; empty if all are.
+
+    Args:
+        results: of the task that asked each machine (`item`) for its status.
+        hosts: the inventory's hosts with their variables.
+        flags: what every process must hold.
+    """
+    failures = []
+    for result in results:
+        machine = result["item"]
+        if result.get("unreachable") or "stdout" not in result:
+            failures.append(f"{machine} cannot be reached")
+            continue
+        report = machine_report(result["stdout"])
+        missing = set(workers_on(hosts, machine)) - {process["worker"] for process in report["processes"]}
+        if result.get("rc") not in {0, 1} or "failed" not in report:
+            said = (result.get("stderr") or result["stdout"]).strip().splitlines() or ["nothing"]
+            failures.append(f"{machine} says: {said[-1]}")
+        elif missing:
+            failures.append(f"{machine} runs no process of {', '.join(sorted(missing))}")
+        else:
+            failures += [f"{machine}: {text}" for text in processes_not_holding(report["processes"], flags)]
+    return failures
 
 
 def seconds_since_start_of(program: str, pid: int | None = None) -> float:

@@ -14,13 +14,13 @@ def environment_file_problem(text: str) -> str:
 
     Lines with `export`, quotes, carriage returns or comments are no problem: the machine script keeps or repairs them.
     """
-    if "\ufffd" in text:
+    if any("\ud800" <= character <= "\udfff" for character in text):  # how Ansible decodes what is no UTF-8
         return "is not UTF-8, and systemd ignores such lines: convert it"
     for number, line in enumerate(text.split("\n"), start=1):
         if line.rstrip("\r").endswith("\\"):
             return f"line {number} ends in a backslash and swallows the next one: write it as one line"
     for name in ("DATABASE_URL", "AWS_STORAGE_BUCKET_NAME"):
-        if not re.search(rf"^\s*{name}\s*=\s*\S", text, re.MULTILINE):
+        if not re.search(rf"^[ \t]*{name}[ \t]*=[ \t]*\S", text, re.MULTILINE):
             return f"has no line {name}=…, which the application needs: add it"
     return ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -230,6 +230,12 @@ class Plan(_Table):
             unknown = {*ratio.numerator, *ratio.denominator} - set(self.metrics)
             if unknown:
                 raise ValueError(f"ratios.{name}: unknown metrics {', '.join(sorted(unknown))}")
+        return self
+
+    @model_validator(mode="after")
+    def _flags_in_their_order(self) -> Self:
+        if tuple(self.flags) != get_args(FlagName):
+            raise ValueError(f"flags: they must be {', '.join(get_args(FlagName))}, in this order")
         return self
 
     @model_validator(mode="after")

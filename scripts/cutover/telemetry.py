@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["TelemetryError", "WorkerCounts", "count_journal", "parse_metric"]
+__all__ = ["TelemetryError", "WorkerCounts", "count_journal", "parse_metric", "since_mark"]
 
 # One form serves the console layout ("INFO <time> <logger> METRIC: …") and the file layout, which has module, process
 # and thread in between: the metric is the end of the line in both.
@@ -78,6 +78,24 @@ def count_journal(lines: Iterable[str], units: Iterable[str]) -> dict[str, Worke
         if worker is not None:
             _count(worker, message)
     return counts
+
+
+def since_mark(lines: Sequence[str], cursor: str) -> Sequence[str]:
+    """The entries after the mark, which must be the first one, all of one boot.
+
+    Args:
+        lines: what `journalctl -o json --cursor=<cursor>` printed.
+        cursor: of the mark.
+
+    Raises:
+        TelemetryError: the mark is gone, so entries after it may be, too; or the machine was restarted since.
+    """
+    entries = [_entry(line, number) for number, line in enumerate(lines, start=1)]
+    if not entries or entries[0].get("__CURSOR") != cursor:
+        raise TelemetryError("the mark in the journal is gone, so lines after it may be lost: measure again")
+    if len({entry.get("_BOOT_ID") for entry in entries}) > 1:
+        raise TelemetryError("the machine was restarted since the mark: measure again")
+    return lines[1:]
 
 
 def _count(worker: WorkerCounts, message: str) -> None:

@@ -8,28 +8,17 @@ from typing import TYPE_CHECKING
 
 from cutover import fleet
 from rehearsal import playbook
+from rehearsal.deployed_site import flip
+from rehearsal.deployed_site import status_of as status
 from rehearsal.lab import access
 from rehearsal.lab.topology import MACHINES
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
 
     from rehearsal.lab import Lab
 
 LOCAL, DUAL = "false,false,false", "true,false,true"
-
-
-def status(lab: Lab, machine: str) -> dict[str, Any]:
-    """What the processes of a machine hold, proven (exit code 0) or not (1)."""
-    command = "sudo deltacrown-s3-rollback --status || test $? = 1"
-    return fleet.machine_report(lab.run(machine, ["sh", "-c", command]))
-
-
-def flip(lab: Lab, machine: str, flags: str) -> dict[str, Any]:
-    epoch = str(status(lab, machine)["epoch"])
-    command = ["sudo", "deltacrown-s3-rollback", "--flags", flags, "--epoch", epoch]
-    return fleet.machine_report(lab.run(machine, command))
 
 
 def test_rollback_by_hand_proves_new_processes(deployed: Lab) -> None:
@@ -74,6 +63,27 @@ def test_crash_in_the_middle_of_a_roll_keeps_the_flags_of_that_worker(deployed: 
     strangers = {text.split()[0] for text in fleet.processes_not_holding(report["processes"], LOCAL)}
     assert strangers == {"worker4"}
     deployed.run("web1", ["sudo", "deltacrown-s3-rollback"])
+
+
+def test_emergency_wins_over_a_step_that_is_still_running(deployed: Lab) -> None:
+    """A step on somebody else's laptop must not put workers back on S3 after the rollback."""
+    epoch = str(status(deployed, "web1")["epoch"])
+    step = subprocess.Popen(
+        access.command(MACHINES["web1"], ["sudo", "deltacrown-s3-rollback", "--flags", DUAL, "--epoch", epoch]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert step.stdout is not None
+    assert "worker1" in step.stdout.readline()  # one worker is flipped, three are still to come
+    report = fleet.machine_report(deployed.run("web1", ["sudo", "deltacrown-s3-rollback"]))
+    _, said = step.communicate(timeout=60)
+    assert report["done"] is True
+    assert step.returncode == 6, said
+    assert "an emergency rollback came first" in said
+    after = status(deployed, "web1")
+    assert after["failed"] == []
+    assert fleet.processes_not_holding(after["processes"], LOCAL) == []
 
 
 def test_restart_of_the_umbrella_restarts_every_worker(deployed: Lab) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LOCAL = "false,false,false"
 ROLE = DEPLOYMENTS["staging"].role
 UWSGI_INI = "/opt/deltacrown/app/deploy/uwsgi.ini"
+ENVIRONMENT = "/etc/deltacrown/staging.env"
 BROKEN_WORKER = "/etc/systemd/system/deltacrown-uwsgi@worker2.service.d/99-broken.conf"
 
 
@@ -53,7 +54,7 @@ def test_upload_that_s3_denies_fails_the_step(staging: Lab, tmp_path: Path) -> N
         iam.put_role_policy(RoleName=ROLE, PolicyName="S3CertificateAccess", PolicyDocument=json.dumps(policy))
     assert "step 1 FAIL" in said
     assert "FAIL copies_equal: measured 0" in said
-    assert "staging is back in mode local" in said
+    assert "every worker of staging is back at false,false,false" in said
 
 
 def test_application_that_ignores_its_flags_fails_the_step(staging: Lab, tmp_path: Path) -> None:
@@ -77,12 +78,12 @@ def test_second_worker_that_does_not_start_takes_the_first_one_back(staging: Lab
     finally:
         staging.run("staging1", ["sudo", "sh", "-c", f"rm {BROKEN_WORKER} && systemctl daemon-reload"])
     assert "staging-worker2: " in said
-    assert "every reachable worker is back at false,false,false" in said
+    assert "every worker of staging is back at false,false,false" in said
 
 
 def test_step_refuses_to_start_from_another_mode(staging: Lab, tmp_path: Path) -> None:
     """A step that starts from a state nobody knows cannot be taken back to it."""
-    staging.run("staging1", ["sudo", "sed", "-i", "s/DUAL_WRITE=false/DUAL_WRITE=true/", "/etc/deltacrown/staging.env"])
+    staging.run("staging1", ["sudo", "sed", "-i", "s/DUAL_WRITE=false/DUAL_WRITE=true/", ENVIRONMENT])
     staging.run("staging1", ["sudo", "systemctl", "restart", "deltacrown-uwsgi"])
     run = playbook.run("go-live-step1.yml", log_directory=tmp_path)
     assert run.returncode != 0
@@ -97,3 +98,30 @@ def test_step_refuses_while_another_holds_the_lock(staging: Lab, tmp_path: Path)
     staging.run("staging1", ["sudo", "rm", "/run/deltacrown/cutover.lock"])
     assert run.returncode != 0
     assert "holder amina" in " ".join(run.output.split())
+
+
+def test_step_refuses_files_that_a_restart_would_change(staging: Lab, tmp_path: Path) -> None:
+    """A file edited by hand takes effect at the first flip, in a mode that nobody chose."""
+    staging.run("staging1", ["sudo", "sed", "-i", "s/READ_PRIMARY=false/READ_PRIMARY=true/", ENVIRONMENT])
+    run = playbook.run("go-live-step1.yml", log_directory=tmp_path)
+    assert run.returncode != 0
+    assert "files that a restart would change: worker1, worker2" in " ".join(run.output.split())
+
+
+@pytest.mark.usefixtures("staging")
+def test_step_refuses_a_missing_media_directory(tmp_path: Path) -> None:
+    """Without its export a machine would write certificates where nobody else sees them."""
+    run = playbook.run("go-live-step1.yml", "--check", "-e", "media_root=/nowhere", log_directory=tmp_path)
+    assert run.returncode != 0
+    assert "staging1: the media directory /nowhere is missing" in " ".join(run.output.split())
+
+
+def test_compare_that_cannot_reach_s3_is_an_error_with_its_sentence(staging: Lab, tmp_path: Path) -> None:
+    """ "Could not look" is neither a pass nor a difference, and the operator must read why."""
+    staging.run("staging1", ["sudo", "sed", "-i", "s/^AWS_STORAGE_BUCKET_NAME/#&/", ENVIRONMENT])
+    try:
+        said = refused_step(tmp_path, staging)
+    finally:
+        staging.run("staging1", ["sudo", "sed", "-i", "s/^#AWS_STORAGE/AWS_STORAGE/", ENVIRONMENT])
+    assert "step 1 ERROR: cutover: AWS_STORAGE_BUCKET_NAME is not set" in said
+    assert "every worker of staging is back at false,false,false" in said

@@ -23,7 +23,7 @@ def inventory(tmp_path: Path, worker: dict[str, str], **variables: object) -> Pa
     hosts = {"m1": {"ansible_host": "127.0.0.1"}}
     document = {
         "all": {
-            "vars": {"ansible_port": 9, "media_root": "/nowhere", **variables},
+            "vars": {"ansible_port": 9, "media_root": "/nowhere", "test_upload": "http", **variables},
             "children": {
                 "staging_workers": {"hosts": {"w1": worker}},
                 "staging_machines": {"hosts": hosts},
@@ -66,6 +66,10 @@ def play(playbook: str, hosts: Path, *arguments: str) -> subprocess.CompletedPro
             ["-e", "deployment=staging", "-e", "limit_workers=worker1,worker9"],
             "limit_workers names worker9",
         ),
+        ("go-live-step1.yml", WORKER, ["-e", "test_upload=organic"], 'test_upload is "organic"'),
+        ("go-live-step1.yml", WORKER, ["--limit", "m1"], "leave out --limit"),
+        ("go-live-step1.yml", WORKER, ["--limit", "w1"], "the preflight did not end well"),
+        ("emergency-rollback.yml", WORKER, ["-e", "deployment=staging", "--limit", "m1"], "--limit is given"),
         ("fleet-status.yml", WORKER, ["-e", "deployment=all"], 'deployment is "all"'),
     ],
 )
@@ -84,3 +88,10 @@ def test_unreachable_machine_fails_the_emergency_and_is_named(tmp_path: Path) ->
     result = play("emergency-rollback.yml", inventory(tmp_path, WORKER), "-e", "deployment=staging")
     assert result.returncode != 0
     assert "m1 cannot be reached" in " ".join(result.stdout.split())
+
+
+def test_step_ends_in_preflight_when_a_machine_is_unreachable(tmp_path: Path) -> None:
+    """A machine that nobody can look at must not be counted as ready."""
+    result = play("go-live-step1.yml", inventory(tmp_path, WORKER))
+    assert result.returncode != 0
+    assert "m1 did not end the preflight" in " ".join(result.stdout.split())

@@ -23,7 +23,7 @@ def worker_of(unit: str) -> str:
 def environment(worker: str) -> dict[str, str]:
     """What the unit's two environment files say; like systemd, without lines that start with `export`."""
     values: dict[str, str] = {}
-    (main,) = (ROOT / "etc/deltacrown").glob("*.env")
+    main = ROOT / "etc/deltacrown/staging.env"
     for path in (main, ROOT / f"etc/deltacrown/workers/{worker}.env"):
         if path.exists():
             for line in path.read_bytes().decode("utf-8", "replace").splitlines():
@@ -79,7 +79,8 @@ def main() -> None:
             started = [start(worker_of(unit)) for unit in units]
             sys.exit(not all(started))
         case "show":
-            print(f"/deltacrown/{worker_of(units[0])}")
+            wanted = "EnvironmentFiles" in sys.argv
+            print("/etc/deltacrown/staging.env (ignore_errors=no)" if wanted else f"/deltacrown/{worker_of(units[0])}")
 
 
 main()

@@ -75,6 +75,13 @@ def test_flags_proven_counts_workers_without_processes() -> None:
     assert fleet.flags_proven(reports, 2, "true,false,true") == (0.5, 2)
 
 
+def test_worker_that_the_inventory_does_not_list_is_no_bonus() -> None:
+    """A forgotten unit in the old mode must not be outvoted by a wrong total."""
+    dual = [process("true,false,true"), process("true,false,true", "worker2")]
+    reports = [{"processes": [*dual, process("false,false,false", "worker3")]}]
+    assert fleet.flags_proven(reports, 2, "true,false,true")[0] == pytest.approx(2 / 3)
+
+
 def test_dead_worker_is_returned_too() -> None:
     """A worker that crashed in the middle of a step is the one that most needs its old flags."""
     report = {"processes": [process("false,false,false")], "failed": ["worker2"]}
@@ -137,3 +144,41 @@ def test_unit_of_another_kind_is_no_worker() -> None:
     )
     with pytest.raises(ValueError, match=r"uwsgi\.service"):
         fleet.worker_of("uwsgi.service")
+
+
+LAST_LINE = json.dumps({"machine": "web1", "done": True, "seconds": 1, "failed": []})
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        ({"unreachable": True}, "web1 cannot be reached"),
+        ({"rc": 1, "stdout": "", "stderr": "sudo: a password is required"}, "web1 says: sudo: a password is required"),
+        ({"rc": 0, "stdout": LAST_LINE}, "web1 runs no process of worker1"),
+        (
+            {"rc": 0, "stdout": f"{json.dumps(process('true,false,true'))}\n{LAST_LINE}"},
+            "web1: worker1 pid 7 holds true,false,true",
+        ),
+    ],
+)
+def test_only_what_is_seen_to_be_back_is_back(result: dict[str, Any], sentence: str) -> None:
+    """ "Taken back" without having looked sends the operator to bed with S3 still on."""
+    assert fleet.not_returned([result | {"item": "web1"}], {"w1": WORKER}, "false,false,false") == [sentence]
+
+
+def test_machine_that_is_back_is_not_named() -> None:
+    """The opposite of every sentence above."""
+    result = {"item": "web1", "rc": 0, "stdout": f"{json.dumps(process('false,false,false'))}\n{LAST_LINE}"}
+    assert fleet.not_returned([result], {"w1": WORKER}, "false,false,false") == []
+
+
+def test_line_that_was_cut_in_the_middle_costs_that_machine_only() -> None:
+    """One machine that died while it answered must not hide what the others said."""
+    report = fleet.machine_report(json.dumps(process("true,false,true"))[:30])
+    assert report == {"processes": [], "done": False}
+
+
+def test_two_workers_for_one_unit_are_refused() -> None:
+    """Twice the same unit means that another one is missing."""
+    groups = GROUPS | {"production_workers": ["w1", "w2"]}
+    assert "two workers" in fleet.inventory_problem(groups, {"w1": WORKER, "w2": WORKER}, "production")

@@ -24,7 +24,8 @@ def test_sound_files_have_no_problem() -> None:
     ("text", "sentence"),
     [
         ("AWS_STORAGE_BUCKET_NAME=b\n", "no line DATABASE_URL"),
-        (ENVIRONMENT + "A=\ufffd\n", "not UTF-8"),
+        (ENVIRONMENT + b"A=\xfc\n".decode("utf-8", "surrogateescape"), "not UTF-8"),
+        (ENVIRONMENT.replace("postgres://x", ""), "no line DATABASE_URL"),
         (ENVIRONMENT + "A=b\\\nCERT_S3_DUAL_WRITE=false\n", "line 3 ends in a backslash"),
     ],
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rehearsal import aws_stand_in
-from rehearsal.lab import credentials
+from rehearsal.lab import LabError, credentials
 from rehearsal.lab.topology import DEPLOYMENTS, MACHINES
 
 if TYPE_CHECKING:
@@ -81,6 +81,14 @@ def test_before_the_role_exists_and_after(
     )
     assert f":assumed-role/{ROLE}/" in machine.sts().get_caller_identity()["Arn"]
     assert get(port)[1]["AccessKeyId"] == body["AccessKeyId"]
+
+
+def test_an_endpoint_that_does_not_come_up_is_quoted(
+    registered: tuple[str, credentials.Settings], tmp_path: Path
+) -> None:
+    """Every upload of the rehearsal would fail for want of credentials, with no word about the reason."""
+    with pytest.raises(LabError, match=r"log says: .*Cannot assign requested address \(all of it: .*\.log"):
+        credentials.start(registered[1], tmp_path, command_prefix=["unshare", "--map-root-user", "--net"])
 
 
 def test_a_stranger_gets_no_credentials(port: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearsal.lab import Lab, LabError, cgroups, database, network, preflight, state, topology
+from rehearsal.lab import LabError, cgroups, database, network, preflight, state, topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +37,6 @@ def break_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     return breaks
-
-
-def test_without_root_only_root_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nine follow-up complaints would hide the one thing to do."""
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(LabError) as refusal:
-        preflight.run_all()
-    assert str(refusal.value) == "The rehearsal needs root: run `sudo make rehearse`."
 
 
 def test_missing_programs_are_named_by_their_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,17 +158,23 @@ def test_a_lab_in_use_is_named_by_its_process(tmp_path: Path, monkeypatch: pytes
     state.HostLock().acquire()
 
 
-def test_a_lab_left_up_on_purpose_is_not_taken_for_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Someone still looks at what `make rehearse KEEP=1` left."""
+def test_the_lock_is_roots_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any user who can open the file could hold the lock for ever."""
     monkeypatch.setattr(state, "LOCK_FILE", tmp_path / "lock")
-    monkeypatch.setattr(state, "STATE_FILE", tmp_path / "state.json")
-    monkeypatch.setattr(preflight, "run_all", lambda: None)
-    lab = Lab()
-    state.State.new().save()
-    lab.preflight()
-    lab.keep()
-    with pytest.raises(LabError, match="make lab-down"):
-        Lab().preflight()
+    state.HostLock().acquire()
+    assert (tmp_path / "lock").stat().st_mode & 0o077 == 0
+
+
+def test_a_host_without_control_groups_has_no_remains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for remains comes first, and its complaint would hide those of all other checks."""
+    refusal = LabError("No cgroup v2 hierarchy is mounted")
+
+    def refuse() -> list[Path]:
+        raise refusal
+
+    monkeypatch.setattr(cgroups, "hierarchies", refuse)
+    assert (cgroups.processes(), cgroups.remaining()) == ([], [])
+    assert preflight.check_cgroups() == str(refusal)
 
 
 def test_the_state_is_readable_by_root_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -275,6 +276,10 @@ def test_emergency_for_some_workers_leaves_the_others(machine: Machine) -> None:
         (("--epoch",), "needs a value"),
         (("--force",), "unknown option --force"),
         (("local", "reads"), "two scenarios"),
+        (("--workers", ","), "not a list of workers"),
+        (("--workers", ""), "needs a value"),
+        (("--workers", "worker."), "no unit deltacrown-uwsgi@worker..service"),
+        (("--workers", "worker*"), "not a list of workers"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_changes_nothing(
@@ -289,12 +294,75 @@ def test_wrong_use_is_one_sentence_and_changes_nothing(
     assert machine.epoch.read_text() == "4\n"
 
 
-def test_machine_of_two_deployments_is_refused(machine: Machine) -> None:
-    """With both files there, nobody knows which one the units read."""
-    (machine.root / "etc/deltacrown/production.env").write_text(PLAIN_LOCAL)
+def test_file_of_the_other_deployment_is_left_alone(machine: Machine) -> None:
+    """A stray file of the other deployment must neither stop an emergency nor receive its flags."""
+    other = machine.root / "etc/deltacrown/production.env"
+    other.write_text(PLAIN_LOCAL.replace("false", "true"))
+    machine.main.write_text(PLAIN_LOCAL.replace("false", "true"))
+    assert machine.script().returncode == 0
+    assert machine.main.read_text() == PLAIN_LOCAL
+    assert other.read_text() == PLAIN_LOCAL.replace("false", "true")
+
+
+def test_override_with_one_flag_keeps_the_others_of_the_main_file(machine: Machine) -> None:
+    """systemd merges both files key by key; taking the override alone turns off flags that nobody named."""
+    machine.main.write_text(PLAIN_LOCAL.replace("DUAL_WRITE=false", "DUAL_WRITE=true"))
+    machine.override("worker1").write_text("CERT_S3_READ_PRIMARY=true\n")
+    processes, _ = lines(machine.script("reads"))
+    assert held(processes, "worker1") == {(True, False, False)}
+
+
+def test_override_of_a_unit_that_systemd_has_forgotten_is_written_too(machine: Machine) -> None:
+    """A later start of that worker would put it back on S3."""
+    machine.override("worker7").write_text(PLAIN_LOCAL.replace("false", "true"))
+    assert machine.script().returncode == 0
+    assert not machine.override("worker7").exists()
+
+
+def test_override_with_somebodys_own_lines_is_kept(machine: Machine) -> None:
+    """A setting that an operator gave one worker must survive a rollback."""
+    machine.override("worker1").write_text("UWSGI_EXTRA=1\n" + PLAIN_LOCAL.replace("false", "true"))
+    assert machine.script().returncode == 0
+    assert machine.override("worker1").read_text() == "UWSGI_EXTRA=1\n" + PLAIN_LOCAL
+
+
+def test_linked_main_file_is_changed_where_it_lies(machine: Machine) -> None:
+    """Replacing the link would leave the deploy's file with the flags on, for the next deploy to link again."""
+    target = machine.root / "release.env"
+    target.write_text(PLAIN_LOCAL.replace("false", "true"))
+    machine.main.unlink()
+    machine.main.symlink_to(target)
+    assert machine.script().returncode == 0
+    assert machine.main.is_symlink()
+    assert target.read_text() == PLAIN_LOCAL
+
+
+def test_emergency_does_not_wait_for_a_lock_that_nobody_gives_back(machine: Machine) -> None:
+    """A hung step on the machine must not outlive the time that a rollback has; a step does wait, and refuses."""
+    lock = machine.root / "run/deltacrown/flags.lock"
+    with lock.open("w") as held_lock:
+        fcntl.flock(held_lock, fcntl.LOCK_EX)
+        refused = machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
+        emergency = machine.script()
+    assert refused.returncode == 5
+    assert "held" in refused.stderr
+    assert emergency.returncode == 0
+    assert "the emergency goes on" in emergency.stderr
+
+
+def test_stdout_is_json_lines_only(machine: Machine) -> None:
+    """Whoever pipes the output into a parser must not meet a sentence."""
+    machine.main.write_text("export CERT_S3_DUAL_WRITE=true\n")
     result = machine.script()
-    assert result.returncode == 2
-    assert "staging.env and production.env" in result.stderr
+    assert 'removed "export"' in result.stderr
+    assert all(json.loads(line) for line in result.stdout.splitlines())
+
+
+def test_superseded_change_still_has_its_last_line(machine: Machine) -> None:
+    """A reader that waits for the machine's line must learn that nothing was done."""
+    result = machine.script("--flags", DUAL, "--epoch", "3")
+    _, last = lines(result)
+    assert (result.returncode, last["done"], last["failed"]) == (6, False, ["worker1", "worker2"])
 
 
 def test_status_changes_nothing_and_names_a_worker_that_was_not_restarted(machine: Machine) -> None:

@@ -82,3 +82,26 @@ def test_dropped_messages_are_an_error() -> None:
     """A rate-limited journal proves nothing about what it dropped."""
     with pytest.raises(telemetry.TelemetryError, match="Suppressed 12 messages"):
         telemetry.count_journal([entry("Suppressed 12 messages from x", "systemd-journald.service")], [UNIT])
+
+
+def marked(cursor: str, boot: str = "b1") -> str:
+    return json.dumps({"MESSAGE": "step 1 begins", "__CURSOR": cursor, "_BOOT_ID": boot})
+
+
+def test_counts_begin_after_the_mark() -> None:
+    """What was logged before the step must not prove the step."""
+    assert telemetry.since_mark([marked("c1"), marked("c2")], "c1") == [marked("c2")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([], "mark in the journal is gone"),
+        ([marked("c2")], "is gone"),
+        ([marked("c1"), marked("c2", "b2")], "restarted"),
+    ],
+)
+def test_lost_mark_or_restart_is_an_error(lines: list[str], sentence: str) -> None:
+    """A journal that was vacuumed says zero errors, and journalctl says so with exit code 0."""
+    with pytest.raises(telemetry.TelemetryError, match=sentence):
+        telemetry.since_mark(lines, "c1")

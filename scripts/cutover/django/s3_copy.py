@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
+import logging
 import mimetypes
+import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from botocore.handlers import add_expect_header
 from django.conf import settings
 from storages.backends.s3 import S3Storage
@@ -20,37 +23,42 @@ from cutover.django.s3_error import S3Error
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
 Result = TypeVar("Result")
+logger = logging.getLogger("apps.tournaments.storage")
 
 # The runbook bounds what an unreachable S3 may cost a customer: about one second a call. The client's own time-outs
 # count for each address of the name and each read, and neither name look-up nor credentials are among them.
 DEADLINE_SECONDS = 1.0
+# Where no local file could answer instead, late is better than never; well below the 30 s that nginx waits.
+SOLE_COPY_SECONDS = 10.0
 CONNECT_SECONDS = 0.5
 PRESIGNED_SECONDS = 15 * 60  # as the application signs them
 DEFAULT_USER_AGENT = "deltacrown-app"
+TAKEN = {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT}
 
 
 class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
     """django-storages' S3 storage with the settings of certificates, and calls that end within a second.
 
-    Each method raises S3Error when S3 fails, refuses, or does not answer within a second.
+    Each method raises S3Error when S3 fails, refuses, or does not answer within a second; a read of a sole copy,
+    one that is nowhere else, has ten.
     """
 
     def __init__(self) -> None:
-        super().__init__(
-            location="",
-            querystring_expire=PRESIGNED_SECONDS,
-            client_config=Config(
+        super().__init__(location="", querystring_expire=PRESIGNED_SECONDS)
+        # Merged, because a Config that is passed replaces the one that holds the site's proxies and signature.
+        self.client_config: Config = self.client_config.merge(
+            Config(
                 connect_timeout=CONNECT_SECONDS,
-                read_timeout=DEADLINE_SECONDS,
+                read_timeout=SOLE_COPY_SECONDS,
                 retries={"total_max_attempts": 1},
                 user_agent_extra=getattr(settings, "CERTIFICATE_S3_USER_AGENT", DEFAULT_USER_AGENT),
-            ),
+            )
         )
 
     @functools.cached_property
@@ -64,14 +72,19 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
     def put(self, name: str, body: bytes) -> None:
         """Stores `body` under `name`, its SHA-256 checked by S3; an object that is there already must be equal."""
         checksum = _checksum(body)
+        deadline = time.monotonic() + DEADLINE_SECONDS
 
         def put_new() -> None:
             if self._put_if_absent(name, body, checksum) != checksum:
                 raise S3Error(f"put {name}: the bucket holds other bytes under this name, compare and remove one")
+            if time.monotonic() > deadline:
+                logger.warning(
+                    "S3 stored %s after its save had given up: remove the object if its certificate is gone", name
+                )
 
         self._bounded("put", name, put_new)
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, *, sole: bool = False) -> bytes:
         """Returns the object's bytes, compared with the checksum that S3 keeps."""
 
         def get_whole() -> bytes:
@@ -81,15 +94,15 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
                 raise S3Error(f"get {name}: the bytes are not those whose SHA-256 S3 keeps")
             return body
 
-        return self._bounded("get", name, get_whole)
+        return self._bounded("get", name, get_whole, sole=sole)
 
-    def length(self, name: str) -> int:
+    def length(self, name: str, *, sole: bool = False) -> int:
         """Returns the object's size in bytes."""
-        return self._bounded("head", name, lambda: self._head(name)["ContentLength"])
+        return self._bounded("head", name, lambda: self._head(name)["ContentLength"], sole=sole)
 
-    def modified(self, name: str) -> datetime.datetime:
+    def modified(self, name: str, *, sole: bool = False) -> datetime.datetime:
         """Returns when the object was stored, with time zone."""
-        return self._bounded("head", name, lambda: self._head(name)["LastModified"])
+        return self._bounded("head", name, lambda: self._head(name)["LastModified"], sole=sole)
 
     def remove(self, name: str) -> None:
         """Deletes the object, if there is one."""
@@ -123,7 +136,8 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
                 ServerSideEncryption="AES256",
             )
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != HTTPStatus.PRECONDITION_FAILED:
+            # 409: another put under this name was under way. Whoever came first, the object is compared.
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] not in TAKEN:
                 raise
             return self._head(name)["ChecksumSHA256"]
         # S3 repeats the checksum that it verified; who does not is asked for it.
@@ -135,25 +149,33 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
             raise S3Error(f"head {name}: S3 keeps no SHA-256 of it, so nobody verified it")
         return answer
 
-    def _bounded(self, operation: str, name: str, call: Callable[[], Result]) -> Result:
-        try:
-            return within(DEADLINE_SECONDS, call)
-        except (BotoCoreError, ClientError, TimeoutError) as error:
-            raise S3Error(f"{operation} {name}: {error}") from error
+    def _bounded(self, operation: str, name: str, call: Callable[[], Result], *, sole: bool = False) -> Result:
+        with _failures_of(f"{operation} {name}"):
+            return within(SOLE_COPY_SECONDS if sole else DEADLINE_SECONDS, call)
 
 
 @functools.cache
 def shared_copy() -> S3Copy:
-    """The one S3 half of this process, for both file fields."""
-    return S3Copy()
+    """The one S3 half of this process, for both file fields; S3Error with settings that django-storages refuses."""
+    with _failures_of("settings"):
+        return S3Copy()
 
 
 def prepare() -> None:
-    """Builds the client, which costs a tenth of a second; raises S3Error without usable credentials."""
-    try:
+    """Builds the client, which costs a tenth of a second; S3Error without usable credentials, endpoint, settings."""
+    with _failures_of("client"):
         _ = shared_copy().client
-    except BotoCoreError as error:
-        raise S3Error(str(error)) from error
+
+
+@contextlib.contextmanager
+def _failures_of(what: str) -> Iterator[None]:
+    """The border of S3: whatever fails inside, be it the client, its settings or its thread, leaves as S3Error."""
+    try:
+        yield
+    except S3Error:
+        raise
+    except Exception as error:
+        raise S3Error(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _checksum(body: bytes) -> str:

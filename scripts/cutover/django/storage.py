@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -33,7 +34,8 @@ class CertificateS3Storage(Storage):
     """Keeps a certificate's files under MEDIA_ROOT and, as the flags say, in S3 under the same name.
 
     An S3 failure never fails a call: a write stays local, a read falls back to the local file, each at the
-    cost of at most about a second, and each leaves a METRIC line and a line with the cause.
+    cost of at most about a second, and each leaves a METRIC line and a line with the cause. Only a read for which
+    there is no local file raises S3Error, which is an OSError, and that after ten seconds at most.
     """
 
     def __init__(self, flags: Flags | None = None) -> None:
@@ -51,13 +53,11 @@ class CertificateS3Storage(Storage):
         """Saves locally, then with dual-write on copies what was saved; returns the name, the same in both."""
         stored = self.local_storage.save(name, content, max_length=max_length)
         if self.flags.dual_write:
-            with self.local_storage.open(stored) as file:
-                body = file.read()
-            self._attempt("save", stored, lambda: self.s3_storage.put(stored, body))
+            self._attempt("save", stored, lambda: self._copy_to_s3(stored))
         return stored
 
     def delete(self, name: str) -> None:
-        """Deletes the local file, then with a flag on the object."""
+        """Deletes the local file, then with a flag on the object; in mode local, an object in S3 stays behind."""
         self.local_storage.delete(name)
         if self.flags.uses_s3:
             self._attempt("delete", name, lambda: self.s3_storage.remove(name))
@@ -67,8 +67,8 @@ class CertificateS3Storage(Storage):
         if mode not in {"r", "rb"}:
             raise ValueError(f"{name} cannot be opened with mode {mode!r}: certificates are written by save().")
 
-        def from_s3() -> File[Any]:
-            body = self.s3_storage.get(name)
+        def from_s3(sole: bool) -> File[Any]:
+            body = self.s3_storage.get(name, sole=sole)
             return ContentFile(body if mode == "rb" else body.decode(), name=name)
 
         return self._read("read", name, from_s3, lambda: self.local_storage.open(name, mode))
@@ -77,20 +77,28 @@ class CertificateS3Storage(Storage):
         """Returns a presigned URL (15 minutes) of a file that is in S3, else its address under MEDIA_URL."""
         if name is None:
             return self.local_storage.url(name)
-        return self._read("url", name, lambda: self.s3_storage.sign(name), lambda: self.local_storage.url(name))
+        return self._read("url", name, lambda _sole: self.s3_storage.sign(name), lambda: self.local_storage.url(name))
 
     def exists(self, name: str) -> bool:
-        """Tells whether the file exists. A migrated object that S3 does not find counts as a failure of S3."""
+        """Tells whether the file exists. A migrated object that S3 does not find counts as a failure of S3.
+
+        While S3 fails, only the local file counts.
+        """
         return self._read(
             "exists",
             name,
-            lambda: self.s3_storage.length(name) >= 0,
+            lambda sole: self.s3_storage.length(name, sole=sole) >= 0,
             lambda: self.local_storage.exists(name),
         )
 
     def size(self, name: str) -> int:
         """Returns the file's size in bytes."""
-        return self._read("size", name, lambda: self.s3_storage.length(name), lambda: self.local_storage.size(name))
+        return self._read(
+            "size",
+            name,
+            lambda sole: self.s3_storage.length(name, sole=sole),
+            lambda: self.local_storage.size(name),
+        )
 
     def get_accessed_time(self, name: str) -> datetime.datetime:
         """Returns the local access time; S3 keeps none, and answers with that of storing."""
@@ -133,35 +141,45 @@ class CertificateS3Storage(Storage):
         return self.local_storage.generate_filename(filename)
 
     def _time(self, name: str, local: Callable[[str], datetime.datetime]) -> datetime.datetime:
-        def from_s3() -> datetime.datetime:
-            modified = self.s3_storage.modified(name)
+        def from_s3(sole: bool) -> datetime.datetime:
+            modified = self.s3_storage.modified(name, sole=sole)
             return modified if settings.USE_TZ else timezone.make_naive(modified)
 
         return self._read(None, name, from_s3, lambda: local(name))
 
+    def _copy_to_s3(self, name: str) -> None:
+        with self.local_storage.open(name) as file:
+            body = file.read()
+        self.s3_storage.put(name, body)
+
     def _attempt(self, operation: str, name: str, call: Callable[[], None]) -> None:
         try:
             call()
-        except S3Error as error:
+        except OSError as error:  # S3Error, or the local file could not be read back
             _count(f"{operation}.fail")
             logger.warning("S3 failed at the %s of %s, only the local file counts: %s", operation, name, error)
         else:
             _count(f"{operation}.success")
 
     def _read(
-        self, operation: str | None, name: str, from_s3: Callable[[], Result], from_local: Callable[[], Result]
+        self, operation: str | None, name: str, from_s3: Callable[[bool], Result], from_local: Callable[[], Result]
     ) -> Result:
-        """Reads where the table says that the file is. The application counts no `read.fail`, only fallbacks."""
+        """Reads where the table says that the file is; `from_s3` is told whether S3 has the sole copy.
+
+        The application counts no `read.fail`, only fallbacks.
+        """
         if not (self.flags.read_primary and is_migrated(name)):
             return from_local()
         try:
-            result = from_s3()
+            result = from_s3(not self.local_storage.exists(name))
         except S3Error as error:
             if operation in {"url", "exists", "size"}:
                 _count(f"{operation}.fail")
             _count("read.fallback")
-            logger.warning("S3 failed for %s, the local file is used: %s", name, error)
-            return from_local()
+            logger.warning("S3 failed for %s, the local file is tried: %s", name, error)
+            with contextlib.suppress(FileNotFoundError):
+                return from_local()
+            raise
         if operation is not None:
             _count(f"{operation}.success")
         return result
