@@ -12,7 +12,7 @@ help:  ## Lists the targets
 setup:  ## Builds the toolchain: .venv, the Pulumi CLI and its Python language host (cached)
 	@ops/toolchain/setup.sh
 
-lint: setup
+lint: setup  ## Linters and type checks alone
 	ruff check .
 	ruff format --check .
 	mypy
@@ -25,7 +25,7 @@ test: lint  ## Linters, unit tests, infrastructure tests on a real Pulumi CLI an
 	pytest
 
 rehearse: setup  ## The cutover on this machine with real parts (root; KEEP=1 keeps the lab, STEPS=1 chooses steps)
-	@python -m rehearsal $(if $(KEEP),--keep) $(if $(STEPS),--steps $(STEPS))
+	@python -m rehearsal $(if $(filter-out 0,$(KEEP)),--keep) $(if $(STEPS),--steps $(STEPS))
 
 lab-up: setup  ## Raises the rehearsal's machines and services, and leaves them up
 	@python -m rehearsal.lab up
@@ -36,7 +36,7 @@ lab-down: setup  ## Removes what `make rehearse KEEP=1` or `make lab-up` left
 test-fleet: setup  ## Tests on booted machines (pytest-testinfra)
 	pytest tests/fleet
 
-requirements:  ## Pins requirements.in and its siblings anew
+requirements: setup  ## Pins requirements.in and its siblings anew
 	uv pip compile -q --no-header --python-version 3.11 requirements.in -o requirements.txt
 	uv pip compile -q --no-header --python-version 3.11 ops/toolchain/aws-stand-in.in -o ops/toolchain/aws-stand-in.txt
 	uv pip compile -q --no-header --python-version 3.11 -c requirements.txt ops/rehearsal/site/requirements.in -o ops/rehearsal/site/requirements.txt

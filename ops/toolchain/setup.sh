@@ -17,7 +17,7 @@ die() { say "$*"; exit 2; }
 key_of() { cat "$@" | sha256sum | cut -c1-12; }
 
 ensure_debian_packages() {
-    command -v dpkg-query >/dev/null || die "this is no Debian machine: install the packages that README.md lists by hand, or use Debian 12"
+    command -v dpkg-query >/dev/null || die "this is no Debian machine: the rehearsal needs Debian 12"
     missing=''
     for package in "$@"; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
@@ -97,8 +97,7 @@ build_pulumi() {
 }
 
 ensure_pulumi() {
-    if [ -x "$venv/bin/pulumi" ]; then return 0; fi
-    if command -v pulumi-language-python >/dev/null && pulumi version 2>/dev/null | grep -Eq "^v3\.(2(59|[6-9][0-9])|[3-9][0-9]{2})\."; then
+    if PATH=$(echo "$PATH" | sed "s#$venv/bin:##g") && command -v pulumi-language-python >/dev/null && pulumi version 2>/dev/null | grep -Eq "^v3\.(2(59|[6-9][0-9])|[3-9][0-9]{2})\."; then
         tools=$(dirname "$(command -v pulumi)")
     else
         tools=$cache/pulumi-$(key_of "$root/ops/toolchain/pulumi-cli/go.sum" "$root/ops/toolchain/pulumi-language-python/go.sum")
