@@ -96,10 +96,17 @@ build_pulumi() {
     mv "$target.part" "$target"
 }
 
+# Prints the folder of a suitable Pulumi CLI on PATH, our own links in .venv aside; nothing if there is none.
+pulumi_on_path() (
+    PATH=$(printf '%s' "$PATH" | sed "s#$venv/bin:##g")
+    command -v pulumi-language-python >/dev/null || return 0
+    pulumi version 2>/dev/null | grep -Eq '^v3\.(2(59|[6-9][0-9])|[3-9][0-9]{2})\.' || return 0
+    dirname "$(command -v pulumi)"
+)
+
 ensure_pulumi() {
-    if PATH=$(echo "$PATH" | sed "s#$venv/bin:##g") && command -v pulumi-language-python >/dev/null && pulumi version 2>/dev/null | grep -Eq "^v3\.(2(59|[6-9][0-9])|[3-9][0-9]{2})\."; then
-        tools=$(dirname "$(command -v pulumi)")
-    else
+    tools=$(pulumi_on_path)
+    if [ -z "$tools" ]; then
         tools=$cache/pulumi-$(key_of "$root/ops/toolchain/pulumi-cli/go.sum" "$root/ops/toolchain/pulumi-language-python/go.sum")
         [ -x "$tools/pulumi" ] || build_pulumi "$tools"
     fi

@@ -26,10 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def own_lab() -> Iterator[Lab]:
-    """A lab that the test raises and removes itself, unless somebody left one up on purpose."""
+    """A lab that the test raises and removes itself; one that somebody left up on purpose is not touched."""
     found = state.load()
     if found is not None and found.kept:
-        pytest.skip("a lab was left up on this host; `make lab-down` removes it")
+        pytest.fail("A lab was left up on this host: remove it with `make lab-down`, then run the tests again.")
     lab = Lab()
     yield lab
     lab.down()

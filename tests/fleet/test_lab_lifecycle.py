@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
-from rehearsal.lab import Lab, LabError, cgroups, removal
+from rehearsal.lab import Lab, LabError, cgroups, network, overlay, removal
+from rehearsal.lab.commands import run
+from rehearsal.lab.topology import STATE_DIRECTORY
 
 
 def exposed() -> set[str]:
@@ -56,8 +58,21 @@ def test_a_lab_rises_after_kill_9_and_leaves_nothing(own_lab: Lab) -> None:
         _ = own_lab.state
 
 
+def test_a_killed_preflight_does_not_block_the_next(own_lab: Lab) -> None:
+    """Its trial network and mount would be in the way for ever, and no command would remove them."""
+    run(["ip", "netns", "add", network.TRIAL])
+    run(["ip", "link", "add", network.TRIAL, "type", "veth", "peer", network.BRIDGE_PORT, "netns", network.TRIAL])
+    layer, upper, work, root = (STATE_DIRECTORY / "trial" / name for name in ("layer", "upper", "work", "root"))
+    layer.mkdir(parents=True)
+    overlay.mount([layer], upper=upper, work=work, at=root)
+    assert len(removal.remaining()) == 4  # mount, cable, namespace, folder
+    for _ in range(3):  # one right after another: the kernel frees names late
+        own_lab.preflight()
+        assert removal.remaining() == []
+
+
 @pytest.mark.usefixtures("own_lab")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_start_is_undone(ending: signal.Signals) -> None:
     """Ctrl-C must not leave a database and a network behind."""
     raising = raise_until("PostgreSQL: ")

@@ -11,7 +11,7 @@ from rehearsal.lab import reach
 from rehearsal.lab.commands import LabError
 from rehearsal.lab.lab import Lab
 
-DONE, USAGE, INTERRUPTED = 0, 2, 130
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main() -> int:
@@ -22,26 +22,38 @@ def main() -> int:
     commands.add_parser("down", help="removes them and whatever a killed run left; caches stay")
     commands.add_parser("status", help="says whether a lab is up, and how to reach it")
     command = parser.parse_args().command
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(ending, _interrupt)
     lab = Lab()
     try:
         if command == "up":
-            lab.up()
-            lab.keep()
+            return _up(lab)
         if command == "down":
             lab.down()
         else:
             print(reach.hints(lab))
-    except (LabError, AwsStandInError) as error:
+    except (LabError, AwsStandInError, OSError) as error:
         print(error, file=sys.stderr)
-        return USAGE
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return DONE
 
 
+def _up(lab: Lab) -> int:
+    try:
+        lab.preflight()
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    lab.up(keep=True)
+    print(reach.hints(lab))
+    return DONE
+
+
 def _interrupt(*_: object) -> None:
-    """Lets SIGTERM undo what was begun, as Ctrl-C does."""
+    """Lets SIGTERM and SIGHUP undo what was begun, as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

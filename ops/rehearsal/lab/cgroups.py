@@ -61,8 +61,8 @@ def kill(group: str = "") -> None:
 def processes() -> list[int]:
     """Returns the pids of all processes of the lab, read from every hierarchy; zombies are in none."""
     found: set[int] = set()
-    for hierarchy in hierarchies():
-        for listing in (hierarchy / TREE).rglob("cgroup.procs"):
+    for tree in _trees():
+        for listing in tree.rglob("cgroup.procs"):
             with contextlib.suppress(OSError):  # a group that vanishes meanwhile has no processes
                 found.update(int(pid) for pid in listing.read_text().split())
     return sorted(found)
@@ -70,7 +70,15 @@ def processes() -> list[int]:
 
 def remaining() -> list[str]:
     """Returns the lab's groups that still exist."""
-    return [str(path) for hierarchy in hierarchies() if (path := hierarchy / TREE).exists()]
+    return [str(tree) for tree in _trees() if tree.exists()]
+
+
+def _trees() -> list[Path]:
+    """Returns the lab's tree in each hierarchy; none on a host where no lab can ever have been."""
+    try:
+        return [hierarchy / TREE for hierarchy in hierarchies()]
+    except LabError:
+        return []
 
 
 def _wait_until_empty(directory: Path) -> None:

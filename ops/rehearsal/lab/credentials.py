@@ -10,23 +10,28 @@ import dataclasses
 import datetime
 import http.server
 import json
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rehearsal.aws_stand_in import AwsStandIn
+from rehearsal.lab.commands import LabError
 from rehearsal.lab.topology import CREDENTIALS_ADDRESS, CREDENTIALS_PATH, DEPLOYMENTS, MACHINES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mypy_boto3_sts.client import STSClient
     from mypy_boto3_sts.type_defs import CredentialsTypeDef
 
 PORT = 80
+START_SECONDS = 30.0  # it answers after about one second; a machine busy with builds needs longer
+POLL_SECONDS = 0.1
 USER = "rehearsal-machines"
 # An hour is what AWS allows a role assumed by a role. An SDK asks again at every call once less than 15 minutes
 # are left, so that sessions of 15 minutes (STS's shortest) would make the endpoint a part of each request.
@@ -66,6 +71,36 @@ def register(stand_in: AwsStandIn, session_seconds: int) -> tuple[str, Settings]
     user = dataclasses.replace(stand_in, access_key=key["AccessKeyId"], secret_key=key["SecretAccessKey"])
     by_address = {machine.address: arns[machine.deployment.name] for machine in MACHINES.values() if machine.deployment}
     return user_arn, Settings(user, by_address, session_seconds)
+
+
+def start(settings: Settings, directory: Path, command_prefix: Sequence[str]) -> None:
+    """Starts the endpoint behind `command_prefix`, which leads into the lab's network; its files lie in `directory`.
+
+    Returns when it answers; LabError with its log's last line if it ends, or does not answer in 30 seconds.
+    """
+    file, log_file = directory / "credentials.json", directory / "credentials.log"
+    settings.write(file)
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [*command_prefix, sys.executable, "-m", "rehearsal.lab.credentials", str(file)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while not _answers(command_prefix):
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = (log_file.read_text(errors="replace").strip() or "nothing").splitlines()[-1]
+            raise LabError(f"The credentials endpoint did not come up, its log says: {said} (all of it: {log_file}).")
+        time.sleep(POLL_SECONDS)
+
+
+def _answers(command_prefix: Sequence[str]) -> bool:
+    """Asks for a path that is not served, so that no role is needed, from within the lab's network."""
+    ask = f"c = http.client.HTTPConnection('{CREDENTIALS_ADDRESS}', {PORT}, 2); c.request('GET', '/'); c.getresponse()"
+    argv = [*command_prefix, sys.executable, "-c", f"import http.client; {ask}"]
+    return subprocess.run(argv, capture_output=True, check=False, stdin=subprocess.DEVNULL).returncode == 0
 
 
 class RoleNotReadyError(RuntimeError):

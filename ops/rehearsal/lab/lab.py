@@ -6,8 +6,8 @@ import contextlib
 import dataclasses
 import os
 import signal
-import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from rehearsal import aws_stand_in
@@ -47,11 +47,13 @@ if TYPE_CHECKING:
     from rehearsal.lab.progress import Progress
 
 AWS_DIRECTORY = STATE_DIRECTORY / "aws"
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def to_stderr(line: str) -> None:
     """Says a line of progress on stderr."""
-    print(f"lab: {line}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone, and the lab is taken down for that reason
+        print(f"lab: {line}", file=sys.stderr, flush=True)
 
 
 class Lab:
@@ -68,23 +70,30 @@ class Lab:
         self._lock = state.HostLock()
 
     def preflight(self) -> None:
-        """Checks that this host can carry a lab and that none is up; takes the host's lock."""
-        preflight.run_all()
+        """Takes the host's lock, removes what a killed run left, and checks that this host can carry a lab."""
+        preflight.require_root()
         self._lock.acquire()
-        if (found := state.load()) is not None and found.kept:
+        try:
+            if (found := state.load()) is not None and found.kept:
+                raise LabError("A lab was left up on this host: remove it with `make lab-down`.")
+            # Before anything is measured: remains hold memory and disk.
+            if removal.remaining():
+                with _uninterrupted(), timed(self._progress, "removed what an earlier run left"):
+                    removal.remove(self._progress)
+            preflight.run_all()
+        except BaseException:
             self._lock.release()
-            raise LabError("A lab was left up on this host: remove it with `make lab-down`.")
+            raise
 
-    def up(self) -> None:
-        """Raises the lab, after removing what a killed run left; what fails or is interrupted is undone."""
+    def up(self, *, keep: bool = False) -> None:
+        """Raises the lab, with `keep` to stay when this program ends; what fails or is interrupted is undone."""
         if not self._lock.held:
             self.preflight()
         try:
             with timed(self._progress, "lab up"):
-                if removal.remaining():
-                    with timed(self._progress, "removed what an earlier run left"):
-                        removal.remove(self._progress)
                 self._raise()
+            if keep:
+                self.keep()
         except BaseException:
             self.down()
             raise
@@ -167,16 +176,7 @@ class Lab:
         user_arn, endpoint = credentials.register(stand_in, self._session_seconds)
         dataclasses.replace(self.state, machines_user_arn=user_arn).save()
         reach.write_passwords(self.state, stand_in)
-        file = STATE_DIRECTORY / "credentials.json"
-        endpoint.write(file)
-        with (STATE_DIRECTORY / "credentials.log").open("wb") as log:
-            subprocess.Popen(
-                [*services, sys.executable, "-m", "rehearsal.lab.credentials", str(file)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        credentials.start(endpoint, STATE_DIRECTORY, services)
 
     def _boot(self, layers: Sequence[Path]) -> None:
         secrets, endpoint = self.state, self.aws.endpoint_url
@@ -207,9 +207,16 @@ def _umask(mask: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delays Ctrl-C and SIGTERM, so that an impatient second one does not leave half a lab."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Ignores Ctrl-C, SIGTERM and SIGHUP, so that an impatient second one does not leave half a lab.
+
+    Elsewhere than in the main thread nothing need be done: Python interrupts that one alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {ending: signal.signal(ending, signal.SIG_IGN) for ending in ENDINGS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for ending, handler in before.items():
+            signal.signal(ending, handler)

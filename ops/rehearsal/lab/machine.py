@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 def mount(machine: Machine, layers: Sequence[Path]) -> None:
     """Mounts the machine's root file system: the common `layers` under a writable one of its own."""
     directory = machine.directory
+    # The host has a www-data too, which must not read the machines' environment files.
+    directory.parent.mkdir(mode=0o700, exist_ok=True)
     overlay.mount(layers, upper=directory / "upper", work=directory / "work", at=machine.root)
 
 
@@ -46,7 +48,8 @@ def _nspawn(machine: Machine) -> list[str]:
         "--quiet",
         "--boot",
         f"--directory={machine.root}",
-        f"--machine={machine.name}",
+        f"--machine={machine.container}",
+        f"--hostname={machine.name}",
         f"--network-bridge={BRIDGE}",
         *exports,
         # No systemd on the host is needed, or told.

@@ -17,6 +17,7 @@ from rehearsal.lab.topology import (
     SUBNET,
 )
 
+TRIAL = "dclab-try"  # the namespace and the cable of a preflight; an interface's name has 15 characters at most
 BRIDGE_PORT = "host0"  # the namespace's end of the cable
 
 
@@ -47,17 +48,25 @@ def up() -> None:
 
 
 def down() -> None:
-    """Removes cable and namespace, whatever is left of them."""
-    if Path(f"/sys/class/net/{HOST_INTERFACE}").exists():
-        run(["ip", "link", "delete", HOST_INTERFACE])
-    if Path(f"/run/netns/{NAMESPACE}").exists():
-        run(["ip", "netns", "delete", NAMESPACE])
+    """Removes cables and namespaces, whatever is left of them, those of a preflight too."""
+    _delete(HOST_INTERFACE, NAMESPACE)
+    _delete(TRIAL, TRIAL)
 
 
 def remaining() -> list[str]:
     """Returns what still exists of the lab's network."""
-    paths = (Path(f"/sys/class/net/{HOST_INTERFACE}"), Path(f"/run/netns/{NAMESPACE}"))
+    paths = (_interface(HOST_INTERFACE), _namespace(NAMESPACE), _interface(TRIAL), _namespace(TRIAL))
     return [str(path) for path in paths if path.exists()]
+
+
+def try_out() -> None:
+    """Makes a namespace with a bridge and a cable into it, and removes them; LabError if the kernel refuses."""
+    try:
+        run(["ip", "netns", "add", TRIAL])
+        run(["ip", "-netns", TRIAL, "link", "add", BRIDGE, "type", "bridge"])
+        run(["ip", "link", "add", TRIAL, "type", "veth", "peer", BRIDGE_PORT, "netns", TRIAL])
+    finally:
+        _delete(TRIAL, TRIAL)
 
 
 def foreign_user_of_subnet(addresses: str, routes: str) -> str | None:
@@ -77,6 +86,22 @@ def foreign_user_of_subnet(addresses: str, routes: str) -> str | None:
         if network.version == subnet.version and interface != HOST_INTERFACE and network.overlaps(subnet):
             return str(interface)
     return None
+
+
+def _delete(interface: str, namespace: str) -> None:
+    # The cable first: the kernel empties a deleted namespace later, and the cable's name is taken until then.
+    if _interface(interface).exists():
+        run(["ip", "link", "delete", interface])
+    if _namespace(namespace).exists():
+        run(["ip", "netns", "delete", namespace])
+
+
+def _interface(name: str) -> Path:
+    return Path(f"/sys/class/net/{name}")
+
+
+def _namespace(name: str) -> Path:
+    return Path(f"/run/netns/{name}")
 
 
 def _inside(*argv: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rehearsal.lab import cgroups, database, network, overlay
 from rehearsal.lab.commands import LabError, run
 from rehearsal.lab.topology import STATE_DIRECTORY, SUBNET, cache_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PROGRAMS = {
     "systemd-nspawn": "systemd-container",
@@ -23,37 +28,30 @@ DISK_BYTES = 4 * 1024**3  # image 0.7 GB, a build beside the old one, machines a
 # Measured at rest: 5 machines with 12 workers, PostgreSQL and the AWS stand-in hold 0.75 GB.
 MEMORY_BYTES = 2 * 1024**3
 MACHINE_PYTHON = "3.11"  # Debian 12's, which the machines run
-TRIAL_NAME = f"dclab-try{os.getpid() % 1000}"  # an interface's name has 15 characters at most
 
 
 def run_all() -> None:
-    """Runs all checks; LabError has one line for each that says no."""
-    root_problem = check_root()
-    # Without root the others would say no for that reason alone.
+    """Runs all checks but that of root; LabError has one line for each that says no."""
     checks = (
-        ()
-        if root_problem
-        else (
-            check_programs,
-            check_python,
-            check_cgroups,
-            check_mount_namespace,
-            check_overlay,
-            check_network_namespace,
-            check_subnet,
-            check_disk,
-            check_memory,
-        )
+        check_programs,
+        check_python,
+        check_cgroups,
+        check_mount_namespace,
+        check_overlay,
+        check_network_namespace,
+        check_subnet,
+        check_disk,
+        check_memory,
     )
-    problems = [root_problem, *(check() for check in checks)]
-    found = [problem for problem in problems if problem]
+    found = [problem for check in checks if (problem := check())]
     if found:
         raise LabError("\n".join(found))
 
 
-def check_root() -> str | None:
-    """Says no without root."""
-    return None if os.geteuid() == 0 else "The rehearsal needs root: run `sudo make rehearse`."
+def require_root() -> None:
+    """Raises LabError without root; without it all other checks would say no for that reason alone."""
+    if os.geteuid() != 0:
+        raise LabError("The rehearsal needs root: run `sudo make rehearse`.")
 
 
 def check_programs() -> str | None:
@@ -84,7 +82,7 @@ def check_cgroups() -> str | None:
     except LabError as error:
         return str(error)
     for hierarchy in hierarchies:
-        trial = hierarchy / TRIAL_NAME
+        trial = hierarchy / cgroups.TREE
         try:
             trial.mkdir()
             trial.rmdir()
@@ -104,9 +102,8 @@ def check_mount_namespace() -> str | None:
 
 def check_overlay() -> str | None:
     """Says no if an overlay with its writable layer in the lab's folder cannot be mounted."""
-    parent = _existing(STATE_DIRECTORY)
     try:
-        with tempfile.TemporaryDirectory(prefix=TRIAL_NAME, dir=parent) as name:
+        with _state_directory(), tempfile.TemporaryDirectory(dir=STATE_DIRECTORY) as name:
             trial = Path(name)
             lower = trial / "lower"
             lower.mkdir()
@@ -114,20 +111,14 @@ def check_overlay() -> str | None:
                 return None
     except (LabError, OSError) as error:
         return (
-            f"No overlay can be mounted in {parent} ({error}): "
-            f"mount an ext4, xfs or tmpfs file system at {STATE_DIRECTORY}."
+            f"No overlay can be mounted in {STATE_DIRECTORY} ({error}): mount an ext4, xfs or tmpfs file system there."
         )
 
 
 def check_network_namespace() -> str | None:
     """Says no if a network namespace with a bridge and a cable into it cannot be made."""
     try:
-        run(["ip", "netns", "add", TRIAL_NAME])
-        try:
-            run(["ip", "-netns", TRIAL_NAME, "link", "add", "bridge0", "type", "bridge"])
-            run(["ip", "link", "add", TRIAL_NAME, "type", "veth", "peer", "trial1", "netns", TRIAL_NAME])
-        finally:
-            run(["ip", "netns", "delete", TRIAL_NAME])
+        network.try_out()
     except LabError as error:
         return f"No network can be made ({error}): load the kernel modules bridge and veth, or run privileged."
     return None
@@ -165,6 +156,18 @@ def check_memory(memory_information: str | None = None) -> str | None:
         f"{int(available[1]) / 1024**2:.1f} GB of memory are available, the lab needs "
         f"{MEMORY_BYTES / 1024**3:.0f}: end other programs."
     )
+
+
+@contextlib.contextmanager
+def _state_directory() -> Iterator[None]:
+    """Makes the lab's folder for a trial: what a killed trial leaves there is removed with the lab's remains."""
+    is_new = not STATE_DIRECTORY.exists()
+    STATE_DIRECTORY.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if is_new:
+            STATE_DIRECTORY.rmdir()
 
 
 def _existing(directory: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rehearsal.lab import cgroups, database, network, overlay
+from rehearsal.lab import cgroups, database, network, orphans, overlay
 from rehearsal.lab.commands import LabError, run
 from rehearsal.lab.topology import HOST_INTERFACE, MACHINES, STATE_DIRECTORY, SUBNET
 
@@ -22,6 +23,7 @@ NSPAWN_RUNTIME = Path("/run/systemd/nspawn")
 
 def remove(progress: Progress) -> None:
     """Removes everything of the lab but the caches; LabError says what could not be removed."""
+    orphans.kill()
     _end_ssh_connections()
     if cgroups.processes():
         try:
@@ -41,7 +43,7 @@ def remove(progress: Progress) -> None:
 def remaining() -> list[str]:
     """Returns what is left of a lab: processes, control groups, mounts, network, files."""
     return [
-        *(f"process {pid}" for pid in cgroups.processes()),
+        *(f"process {pid}" for pid in [*cgroups.processes(), *orphans.find()]),
         *cgroups.remaining(),
         *(f"mount {point}" for point in overlay.mounts_under(STATE_DIRECTORY)),
         *network.remaining(),
@@ -65,9 +67,11 @@ def _remove_nspawn_traces() -> None:
         if machine.root.is_mount():
             root = machine.root.stat()
             (NSPAWN_RUNTIME / "locks" / f"inode-{root.st_dev}:{root.st_ino}").unlink(missing_ok=True)
-        propagated = NSPAWN_RUNTIME / "propagate" / machine.name
-        if propagated.exists():
-            propagated.rmdir()
+        try:
+            (NSPAWN_RUNTIME / "propagate" / machine.container).rmdir()
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:  # what somebody put there is not the lab's
+                raise
 
 
 def _remove_state() -> None:

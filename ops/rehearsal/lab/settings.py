@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cutover import plan
 from rehearsal.lab import database, site
 from rehearsal.lab.commands import LabError
 from rehearsal.lab.topology import (
@@ -22,7 +23,6 @@ from rehearsal.lab.topology import (
 if TYPE_CHECKING:
     from rehearsal.lab.state import State
 
-FLAGS = ("CERT_S3_DUAL_WRITE", "CERT_S3_READ_PRIMARY", "CERT_S3_BACKFILL_ENABLED")
 NGINX_SITE = Path("/etc/nginx/conf.d/deltacrown.conf")
 WORKER_UNIT = Path("/etc/systemd/system/deltacrown-uwsgi@.service")
 
@@ -52,7 +52,7 @@ def flag_file(deployment: Deployment, state: State, aws_endpoint: str) -> str:
         "AWS_ENDPOINT_URL_S3": aws_endpoint,
         "AWS_CA_BUNDLE": str(AWS_CERTIFICATE),
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": CREDENTIALS_PATH,
-        **dict.fromkeys(FLAGS, "false"),
+        **dict.fromkeys(plan.load().variables.values(), "false"),
     }
     return "".join(f"{key}={value}\n" for key, value in values.items())
 

@@ -64,6 +64,7 @@ class HostLock:
         """Takes the lock, once; LabError names the process that holds it."""
         if self.held:
             return
+        LOCK_FILE.touch(mode=0o600)  # who can open it can lock it
         lock_file = LOCK_FILE.open("a+")
         try:
             fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,6 +6,9 @@ import dataclasses
 import os
 from pathlib import Path
 
+from cutover import plan
+from rehearsal import aws_stand_in
+
 NAMESPACE = "deltacrown-lab"
 BRIDGE = "br-lab"
 HOST_INTERFACE = "dclab0"
@@ -23,7 +26,7 @@ AWS_CERTIFICATE = Path("/usr/local/share/ca-certificates/aws-stand-in.crt")
 MACHINES_DIRECTORY = Path("/etc/nginx/machines")  # on the load balancer: a file for each machine behind it
 WWW_DATA = 33  # uid and gid of www-data on every Debian
 OPERATOR = "operator"
-REGION = "us-east-1"
+REGION = aws_stand_in.REGION
 
 STATE_DIRECTORY = Path("/var/lib/deltacrown-lab")
 LOCK_FILE = Path("/run/deltacrown-lab.lock")
@@ -55,9 +58,8 @@ class Deployment:
         return Path(f"/etc/deltacrown/{self.name}.env")
 
 
-DEPLOYMENTS = {
-    "staging": Deployment("staging", "deltacrown-certificates-staging", "deltacrown-s3-access-staging"),
-    "production": Deployment("production", "deltacrown-certificates-prod", "deltacrown-s3-access"),
+DEPLOYMENTS: dict[str, Deployment] = {
+    name: Deployment(name, names.bucket, names.role) for name, names in plan.load().deployments.items()
 }
 
 
@@ -69,6 +71,11 @@ class Machine:
     address: str
     deployment: Deployment | None = None
     workers: tuple[str, ...] = ()
+
+    @property
+    def container(self) -> str:
+        """Returns its name among the host's systemd-nspawn machines, of which others may be called `web1` too."""
+        return f"{NAMESPACE}-{self.name}"
 
     @property
     def directory(self) -> Path:

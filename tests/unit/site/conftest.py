@@ -6,13 +6,16 @@ the process (time zone, log handlers, import path) is taken back at once. Only t
 
 from __future__ import annotations
 
+import http.server
 import json
 import logging
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,18 +23,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rehearsal import aws_stand_in
-from tests.unit.site.stand_in_site import BUCKET, PASSWORDS, POLICY, SITE, s3_environment
+from tests.unit.site.s3_conditions import WrongServer
+from tests.unit.site.stand_in_site import BUCKET, PASSWORDS, POLICY, SITE, newest_postgresql, s3_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from apps.tournaments.models import Certificate
+
+    from cutover.django.s3_copy import S3Copy
+    from cutover.django.storage import CertificateS3Storage
     from rehearsal.aws_stand_in import AwsStandIn
 
 
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """An empty PostgreSQL that listens on a socket file alone."""
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
+    programs = newest_postgresql(Path("/usr/lib/postgresql"))
     directory = Path(tempfile.mkdtemp(prefix="site-postgresql-"))
     as_owner: list[str] = []
     if os.geteuid() == 0:  # which PostgreSQL refuses to run as
@@ -127,3 +135,61 @@ def metrics(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
         return [line.removeprefix("METRIC: cert.s3.").removesuffix("=1") for line in lines]
 
     return seen
+
+
+@pytest.fixture(scope="session")
+def copies(aws: AwsStandIn) -> Iterator[dict[str, S3Copy]]:
+    """The S3 half, once for each condition of S3."""
+    from django.test import override_settings
+
+    from cutover.django.s3_copy import S3Copy
+
+    allowed = s3_environment(aws, "site")
+    wrong = http.server.ThreadingHTTPServer(("127.0.0.1", 0), WrongServer)
+    threading.Thread(target=wrong.serve_forever, daemon=True).start()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        closed_port = closed.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
+        environments = {
+            "up": allowed,
+            "down": allowed | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{closed_port}"},
+            "hanging": allowed | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{silent.getsockname()[1]}"},
+            "denying": s3_environment(aws, "stranger"),
+            "wrong": allowed | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{wrong.server_port}"},
+        }
+        made = {}
+        for condition, environment in environments.items():
+            with pytest.MonkeyPatch.context() as patch:
+                for name, value in environment.items():
+                    patch.setenv(name, value)
+                made[condition] = S3Copy()
+                _ = made[condition].client
+        with override_settings(AWS_S3_ENDPOINT_URL="10.213.77.1:4566"):
+            unusable = S3Copy()
+        yield made | {"misconfigured": unusable}
+    for copy in made.values():
+        copy.client.close()
+    wrong.shutdown()
+    wrong.server_close()
+
+
+@pytest.fixture
+def storage_with(copies: dict[str, S3Copy], monkeypatch: pytest.MonkeyPatch) -> Callable[..., CertificateS3Storage]:
+    """Makes the storage of a process with those flags, while S3 is in that condition."""
+    from cutover.django import s3_copy
+    from cutover.django.flags import Flags
+    from cutover.django.storage import CertificateS3Storage
+
+    def make(condition: str = "up", **flags: bool) -> CertificateS3Storage:
+        monkeypatch.setattr(s3_copy, "shared_copy", lambda: copies[condition])
+        return CertificateS3Storage(Flags(**flags))
+
+    return make
+
+
+@pytest.fixture
+def certificate() -> Certificate:
+    """A row without files."""
+    from apps.tournaments.models import Certificate
+
+    return Certificate.objects.create(tournament_id=1, participant_id=1, certificate_type="winner")

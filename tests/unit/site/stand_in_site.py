@@ -46,6 +46,11 @@ def s3_environment(aws: AwsStandIn, user: str) -> dict[str, str]:
     }
 
 
+def newest_postgresql(root: Path) -> Path:
+    """Returns the folder with the programs of the newest PostgreSQL; Debian has one folder a version under `root`."""
+    return max(root.glob("*/bin"), key=lambda programs: float(programs.parent.name))
+
+
 @contextlib.contextmanager
 def site_process(environment: dict[str, str], log: Path) -> Iterator[str]:
     """The site as a process of its own with that environment; gives its address."""

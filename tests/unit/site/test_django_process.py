@@ -76,6 +76,13 @@ def test_a_process_without_credentials_starts(environment: dict[str, str]) -> No
     assert "S3 could not be prepared" in process.stderr
 
 
+def test_a_process_with_a_wrong_endpoint_starts(environment: dict[str, str]) -> None:
+    """A typing error in an environment file, and no worker of the site comes up again."""
+    process = _start(environment | {"CERT_S3_DUAL_WRITE": "true", "AWS_ENDPOINT_URL_S3": "10.213.77.1:4566"})
+    assert process.stdout.startswith("True False"), process.stderr
+    assert "S3 could not be prepared, local files are used until it answers: client: ValueError" in process.stderr
+
+
 @pytest.mark.parametrize("variable", ["DATABASE_URL", "DJANGO_SECRET_KEY"])
 def test_a_site_without_its_settings_refuses_to_start(variable: str, environment: dict[str, str]) -> None:
     """A worker that comes up on an empty environment file and answers 500 to everybody."""

@@ -4,130 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import itertools
-import socket
-import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import urllib3
 
-from tests.unit.site.stand_in_site import BUCKET, s3_environment
+from tests.unit.site.s3_conditions import BODY, WrongServer, objects, put_object, s3_of, save
+from tests.unit.site.stand_in_site import BUCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from apps.tournaments.models import Certificate
 
-    from cutover.django.s3_copy import S3Copy
     from cutover.django.storage import CertificateS3Storage
     from rehearsal.aws_stand_in import AwsStandIn
 
-BODY = b"%PDF-1.4 a certificate"
 CONDITIONS = ("up", "down", "hanging", "denying", "wrong")
-
-
-class _WrongServer(http.server.BaseHTTPRequestHandler):
-    """Answers everything with 200 and a page, like the sign-in page of a network."""
-
-    page: ClassVar[bytes] = b"<html>Please sign in</html>"
-    last_headers: ClassVar[dict[str, str]] = {}
-
-    def _answer(self) -> None:
-        self.last_headers.clear()
-        self.last_headers.update(self.headers)
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.page)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(self.page)
-
-    do_GET = do_PUT = do_HEAD = _answer  # noqa: N815 - as http.server wants them
-
-    def do_DELETE(self) -> None:
-        self.send_error(503)
-
-    def log_message(self, *arguments: Any) -> None:
-        """Keeps the tests' output clean."""
-
-
-@pytest.fixture(scope="module")
-def copies(aws: AwsStandIn) -> Iterator[dict[str, S3Copy]]:
-    """The S3 half, once for each condition of S3."""
-    from cutover.django.s3_copy import S3Copy
-
-    allowed = s3_environment(aws, "site")
-    wrong = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _WrongServer)
-    threading.Thread(target=wrong.serve_forever, daemon=True).start()
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        closed_port = closed.getsockname()[1]
-    with socket.create_server(("127.0.0.1", 0), backlog=512) as silent:
-        environments = {
-            "up": allowed,
-            "down": allowed | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{closed_port}"},
-            "hanging": allowed | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{silent.getsockname()[1]}"},
-            "denying": s3_environment(aws, "stranger"),
-            "wrong": allowed | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{wrong.server_port}"},
-        }
-        made = {}
-        for condition, environment in environments.items():
-            with pytest.MonkeyPatch.context() as patch:
-                for name, value in environment.items():
-                    patch.setenv(name, value)
-                made[condition] = S3Copy()
-                _ = made[condition].client
-        yield made
-    for copy in made.values():
-        copy.client.close()
-    wrong.shutdown()
-    wrong.server_close()
-
-
-@pytest.fixture
-def storage_with(copies: dict[str, S3Copy], monkeypatch: pytest.MonkeyPatch) -> Callable[..., CertificateS3Storage]:
-    """Makes the storage of a process with those flags, while S3 is in that condition."""
-    from cutover.django import s3_copy
-    from cutover.django.flags import Flags
-    from cutover.django.storage import CertificateS3Storage
-
-    def make(condition: str = "up", **flags: bool) -> CertificateS3Storage:
-        monkeypatch.setattr(s3_copy, "shared_copy", lambda: copies[condition])
-        return CertificateS3Storage(Flags(**flags))
-
-    return make
-
-
-@pytest.fixture
-def certificate() -> Certificate:
-    """A row without files."""
-    from apps.tournaments.models import Certificate
-
-    return Certificate.objects.create(tournament_id=1, participant_id=1, certificate_type="winner")
-
-
-def _save(storage: CertificateS3Storage, certificate: Certificate, *, migrated: bool) -> str:
-    from django.core.files.base import ContentFile
-    from django.utils import timezone
-
-    wanted = f"certificates/pdf/2026/11/cert_{certificate.pk}_0a1b2c3d.pdf"
-    name = storage.save(wanted, ContentFile(BODY))
-    certificate.file_pdf.name = name
-    certificate.migrated_to_s3_at = timezone.now() if migrated else None
-    certificate.save()
-    return name
-
-
-def _put(aws: AwsStandIn, name: str, body: bytes = BODY) -> None:
-    aws.s3().put_object(Bucket=BUCKET, Key=name, Body=body, ChecksumAlgorithm="SHA256")
-
-
-def _objects(aws: AwsStandIn) -> dict[str, bytes]:
-    found = aws.s3().list_objects_v2(Bucket=BUCKET).get("Contents", [])
-    return {item["Key"]: aws.s3().get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read() for item in found}
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
@@ -156,11 +52,11 @@ def test_every_mode_serves_the_bytes_whatever_s3_does(
     outcome = "success" if works else "fail"
     storage = storage_with(condition, dual_write=flags.dual_write, read_primary=flags.read_primary)
 
-    name = _save(storage, certificate, migrated=migrated)
+    name = save(storage, certificate, migrated=migrated)
     assert metrics() == ([f"save.{outcome}"] if dual_write else [])
-    assert (name in _objects(aws)) == (dual_write and works)
+    assert (name in objects(aws)) == (dual_write and works)
     if migrated and not dual_write:
-        _put(aws, name)  # as an earlier mode did
+        put_object(aws, name)  # as an earlier mode did
 
     reads_s3 = read_primary and migrated
     with storage.open(name) as file:
@@ -180,15 +76,15 @@ def test_every_mode_serves_the_bytes_whatever_s3_does(
     storage.delete(name)
     assert metrics() == ([f"delete.{outcome}"] if dual_write or read_primary else [])
     assert not storage.local_storage.exists(name)
-    aws.s3().delete_object(Bucket=BUCKET, Key=name)
+    s3_of(aws).delete_object(Bucket=BUCKET, Key=name)
 
 
 def test_an_object_carries_what_the_application_promises(
     storage_with: Callable[..., CertificateS3Storage], certificate: Certificate, aws: AwsStandIn
 ) -> None:
     """A browser that downloads instead of showing, a public cache, or an object without S3's own SHA-256."""
-    name = _save(storage_with(dual_write=True), certificate, migrated=False)
-    head = aws.s3().head_object(Bucket=BUCKET, Key=name, ChecksumMode="ENABLED")
+    name = save(storage_with(dual_write=True), certificate, migrated=False)
+    head = s3_of(aws).head_object(Bucket=BUCKET, Key=name, ChecksumMode="ENABLED")
     assert head["ContentType"] == "application/pdf"
     assert head["CacheControl"] == "private, max-age=600"
     assert head["ContentDisposition"] == "inline"
@@ -201,12 +97,12 @@ def test_a_name_that_collides_is_changed_once_for_both_copies(
 ) -> None:
     """Two names for one file: the fallback would read nothing."""
     storage = storage_with(dual_write=True)
-    first = _save(storage, certificate, migrated=False)
-    second = _save(storage, certificate, migrated=False)
+    first = save(storage, certificate, migrated=False)
+    second = save(storage, certificate, migrated=False)
     assert first != second
     local = {f"certificates/pdf/2026/11/{name}" for name in storage.listdir("certificates/pdf/2026/11")[1]}
     assert local == {first, second}
-    assert local <= set(_objects(aws))
+    assert local <= set(objects(aws))
 
 
 def test_other_bytes_under_the_name_are_kept_and_counted_as_a_failure(
@@ -217,10 +113,10 @@ def test_other_bytes_under_the_name_are_kept_and_counted_as_a_failure(
 ) -> None:
     """An object of another certificate overwritten blindly."""
     name = f"certificates/pdf/2026/11/cert_{certificate.pk}_0a1b2c3d.pdf"
-    _put(aws, name, b"another")
-    assert _save(storage_with(dual_write=True), certificate, migrated=False) == name
+    put_object(aws, name, b"another")
+    assert save(storage_with(dual_write=True), certificate, migrated=False) == name
     assert metrics() == ["save.fail"]
-    assert _objects(aws)[name] == b"another"
+    assert objects(aws)[name] == b"another"
 
 
 def test_equal_bytes_under_the_name_are_a_success(
@@ -230,30 +126,33 @@ def test_equal_bytes_under_the_name_are_a_success(
     metrics: Callable[[], list[str]],
 ) -> None:
     """A put whose answer was lost, and which then counts as a failure for ever."""
-    _put(aws, f"certificates/pdf/2026/11/cert_{certificate.pk}_0a1b2c3d.pdf")
-    _save(storage_with(dual_write=True), certificate, migrated=False)
+    put_object(aws, f"certificates/pdf/2026/11/cert_{certificate.pk}_0a1b2c3d.pdf")
+    save(storage_with(dual_write=True), certificate, migrated=False)
     assert metrics() == ["save.success"]
 
 
-@pytest.mark.parametrize("condition", ["hanging", "down"])
-def test_a_dead_s3_holds_a_save_for_about_a_second(
-    condition: str, storage_with: Callable[..., CertificateS3Storage], certificate: Certificate
-) -> None:
-    """A dual-write outage that becomes a customers' outage: the client's own retries take 8 to 11 seconds."""
-    storage = storage_with(condition, dual_write=True)
-    began = time.monotonic()
-    name = _save(storage, certificate, migrated=False)
-    assert time.monotonic() - began < 5
-    assert storage.local_storage.exists(name)
+def test_the_sites_own_settings_of_the_client_count() -> None:
+    """A site behind a proxy whose certificates alone do not go through it."""
+    from django.test import override_settings
+
+    from cutover.django.s3_copy import S3Copy
+
+    proxies = {"https": "http://proxy.example:3128"}
+    with override_settings(AWS_S3_PROXIES=proxies, AWS_S3_ADDRESSING_STYLE="virtual", AWS_S3_SIGNATURE_VERSION="s3v4"):
+        config: Any = S3Copy().client.meta.config  # its options are set by name, and have no types
+    assert config.proxies == proxies
+    assert config.s3["addressing_style"] == "virtual"
+    assert config.signature_version == "s3v4"
+    assert (config.connect_timeout, config.retries["total_max_attempts"]) == (0.5, 1)
 
 
 def test_an_upload_names_the_application_and_asks_for_no_permission_to_go_on(
     storage_with: Callable[..., CertificateS3Storage], certificate: Certificate
 ) -> None:
     """Calls that nobody can tell from the cutover's own, and a round trip more for each customer."""
-    _save(storage_with("wrong", dual_write=True), certificate, migrated=False)
-    assert "deltacrown-app" in _WrongServer.last_headers["User-Agent"]
-    assert "Expect" not in _WrongServer.last_headers
+    save(storage_with("wrong", dual_write=True), certificate, migrated=False)
+    assert "deltacrown-app" in WrongServer.last_headers["User-Agent"]
+    assert "Expect" not in WrongServer.last_headers
 
 
 def test_a_missing_object_of_a_migrated_row_is_read_locally(
@@ -263,7 +162,7 @@ def test_a_missing_object_of_a_migrated_row_is_read_locally(
 ) -> None:
     """A mark without an object, and a customer who gets a 500 for it."""
     storage = storage_with(read_primary=True)
-    name = _save(storage, certificate, migrated=True)
+    name = save(storage, certificate, migrated=True)
     with storage.open(name) as file:
         assert file.read() == BODY
     assert metrics() == ["read.fallback"]
@@ -274,7 +173,7 @@ def test_without_local_files_a_migrated_certificate_is_read_from_s3(
 ) -> None:
     """Quarantined local copies that make verification say `tampered`."""
     storage = storage_with(dual_write=True, read_primary=True)
-    name = _save(storage, certificate, migrated=True)
+    name = save(storage, certificate, migrated=True)
     storage.local_storage.delete(name)
     with storage.open(name) as file:
         assert file.read() == BODY
@@ -288,7 +187,7 @@ def test_a_presigned_url_gives_the_bytes_for_a_quarter_of_an_hour(
 ) -> None:
     """A URL that is signed for the wrong key, or for ever."""
     storage = storage_with(dual_write=True, read_primary=True)
-    url = storage.url(_save(storage, certificate, migrated=True))
+    url = storage.url(save(storage, certificate, migrated=True))
     assert urllib3.PoolManager(ca_certs=aws.ca_file).request("GET", url).data == BODY
     expires = int(dict(part.split("=") for part in url.partition("?")[2].split("&"))["Expires"])
     assert 890 <= expires - time.time() <= 901
@@ -301,9 +200,9 @@ def test_another_row_that_is_migrated_does_not_count(
     from apps.tournaments.models import Certificate
 
     storage = storage_with(read_primary=True)
-    name = _save(storage, certificate, migrated=False)
+    name = save(storage, certificate, migrated=False)
     other = Certificate.objects.create(tournament_id=1, participant_id=2, certificate_type="winner")
-    _save(storage, other, migrated=True)
+    save(storage, other, migrated=True)
     assert storage.url(name).startswith("/media/")
     assert storage.url("certificates/pdf/a name without a number.pdf").startswith("/media/")
 
@@ -324,7 +223,7 @@ def test_every_method_answers(
 ) -> None:
     """A method that is there and raises NotImplementedError."""
     storage = storage_with(dual_write=True, read_primary=True)
-    name = _save(storage, certificate, migrated=True)
+    name = save(storage, certificate, migrated=True)
     assert storage.path(name) == str(media / name)
     assert storage.listdir("certificates/pdf") == (["2026"], [])
     assert storage.get_valid_name("a b.pdf") == "a_b.pdf"

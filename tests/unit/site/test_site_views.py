@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.unit.site.stand_in_site import PASSWORDS
+from rehearsal.lab.topology import LOAD_BALANCER
+from tests.unit.site.stand_in_site import PASSWORDS, SITE, newest_postgresql
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,9 +186,34 @@ def test_verification_tells_a_damaged_pdf_from_a_good_one(media: Path) -> None:
     assert _client().get(address).json()["is_tampered"] is False
     (media / issued["file_pdf"]).write_bytes(b"%PDF-1.4 another")
     assert _client().get(address).json()["is_tampered"] is True
-    (media / issued["file_pdf"]).unlink()
-    assert _client().get(address).json()["is_tampered"] is True
     assert _client().get(f"{CERTIFICATES}verify/{uuid.uuid4()}/").status_code == 404
+
+
+@pytest.mark.parametrize("migrated", [True, False], ids=["S3 fails", "the file is gone"])
+def test_a_pdf_that_cannot_be_read_is_neither_tampered_nor_a_crash(
+    *, migrated: bool, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage of S3, after which the world believes that its certificates are forged."""
+    from apps.tournaments.models import Certificate
+    from django.utils import timezone
+
+    from cutover.django import s3_copy
+    from cutover.django.flags import Flags
+    from cutover.django.s3_error import S3Error
+
+    def fail() -> None:
+        raise S3Error("down")
+
+    monkeypatch.setattr(s3_copy, "shared_copy", fail)
+    storage = Certificate.file_pdf.field.storage
+    monkeypatch.setattr(storage, "flags", Flags(read_primary=migrated))
+    issued = _issue()
+    Certificate.objects.update(migrated_to_s3_at=timezone.now())
+    (media / issued["file_pdf"]).unlink()
+    for address in (f"verify/{issued['verification_code']}/", f"{issued['id']}/"):
+        answer = _client("customer").get(CERTIFICATES + address)
+        assert answer.status_code == 503
+        assert answer.json() == {"detail": "The PDF cannot be read now, try again later."}
 
 
 def test_verification_is_throttled_by_client() -> None:
@@ -195,8 +221,17 @@ def test_verification_is_throttled_by_client() -> None:
     address = f"{CERTIFICATES}verify/{_issue()['verification_code']}/"
     client = _client()
     assert [client.get(address).status_code for _ in range(101)] == [200] * 100 + [429]
-    assert client.get(address, headers={"X-Forwarded-For": "10.0.0.9"}).status_code == 200
+    assert client.get(address, headers={"X-Forwarded-For": "10.0.0.9"}).status_code == 429, "a claim of the client"
+    assert client.get(address, REMOTE_ADDR="10.0.0.9").status_code == 200
     assert _client("customer").get(address).status_code == 200
+
+
+def test_a_machine_believes_the_load_balancer_alone_about_the_client() -> None:
+    """A limit for each client that counts all customers as one, or one that a header of the client's lifts."""
+    machine = (SITE / "deploy" / "nginx-machine.conf.in").read_text()
+    assert re.findall(r"set_real_ip_from (.+);", machine) == [LOAD_BALANCER.address]
+    assert "real_ip_header X-Forwarded-For;" in machine
+    assert "X-Forwarded-For $remote_addr;" in (SITE / "deploy" / "nginx-load-balancer.conf.in").read_text()
 
 
 def test_a_wrong_password_is_refused() -> None:
@@ -235,6 +270,13 @@ def test_the_table_is_the_applications() -> None:
     assert [name for name, facts in columns.items() if facts[2] is not None] == []
     assert not any("migrated_to_s3_at" in index for index in indexes)
     assert any("UNIQUE" in index and "revoked_at IS NULL" in index for index in indexes)
+
+
+def test_the_newest_postgresql_is_the_one_with_the_highest_number(tmp_path: Path) -> None:
+    """Tests that run on a PostgreSQL of ten years ago, because 9 comes after 1."""
+    for version in ("9.6", "15", "13"):
+        (tmp_path / version / "bin").mkdir(parents=True)
+    assert newest_postgresql(tmp_path) == tmp_path / "15" / "bin"
 
 
 def test_seeding_without_passwords_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ from apps.tournaments.throttle import is_throttled
 if TYPE_CHECKING:
     import uuid
 
+_UNREADABLE = "The PDF cannot be read now, try again later."
+
 
 @require_http_methods(["GET", "HEAD", "DELETE"])
 def certificate(request: HttpRequest, certificate_id: int) -> HttpResponseBase:
@@ -46,15 +48,19 @@ def urls(request: HttpRequest, certificate_id: int) -> HttpResponseBase:
 
 @require_safe
 def verify(request: HttpRequest, verification_code: uuid.UUID) -> HttpResponseBase:
-    """Compares the stored PDF with the hash of the PDF that was issued."""
+    """Compares the stored PDF with the hash of the PDF that was issued; one that cannot be read proves nothing."""
     if is_throttled(request):
         return _error(HTTPStatus.TOO_MANY_REQUESTS, "This hour's verifications are used up.")
     found = get_object_or_404(Certificate, verification_code=verification_code)
+    try:
+        stored_hash = _hash_of_pdf(found)
+    except OSError:
+        return _error(HTTPStatus.SERVICE_UNAVAILABLE, _UNREADABLE)
     return JsonResponse(
         {
             "certificate_id": found.pk,
             "is_revoked": found.revoked_at is not None,
-            "is_tampered": _hash_of_pdf(found) != found.certificate_hash,
+            "is_tampered": stored_hash != found.certificate_hash,
         }
     )
 
@@ -90,7 +96,11 @@ def _download(found: Certificate) -> HttpResponseBase:
         return _error(HTTPStatus.GONE, "This certificate was revoked.")
     if not found.file_pdf:
         return _error(HTTPStatus.NOT_FOUND, "This certificate has no PDF.")
-    response = FileResponse(found.file_pdf.open("rb"), content_type="application/pdf")
+    try:
+        file = found.file_pdf.open("rb")
+    except OSError:
+        return _error(HTTPStatus.SERVICE_UNAVAILABLE, _UNREADABLE)
+    response = FileResponse(file, content_type="application/pdf")
     response["ETag"] = f'"{found.certificate_hash}"'
     response["Cache-Control"] = "private, max-age=600"
     Certificate.objects.filter(pk=found.pk).update(
@@ -118,14 +128,11 @@ def _refused_to_all_but_staff(request: HttpRequest) -> HttpResponse | None:
 
 
 def _hash_of_pdf(found: Certificate) -> str | None:
-    """Returns None where there is no file to hash, which is as bad as a wrong one."""
+    """Returns None for a row without a PDF, which is as bad as a wrong one; OSError if it cannot be read."""
     if not found.file_pdf:
         return None
-    try:
-        with found.file_pdf.open("rb") as file:
-            return hashlib.sha256(file.read()).hexdigest()
-    except FileNotFoundError:
-        return None
+    with found.file_pdf.open("rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _urls(found: Certificate) -> dict[str, str | None]:
