@@ -99,6 +99,7 @@ class PulumiStack:
         # The operator's own settings must not win: PULUMI_CONFIG_PASSPHRASE, for one, beats the file.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
         return inherited | {
+            "DELTACROWN_REHEARSAL": "1",  # by which a later run finds what a killed one left
             "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "PULUMI_BACKEND_URL": f"file://{self.directory / 'state'}",
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.directory / "passphrase"),

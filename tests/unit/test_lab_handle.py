@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -16,7 +19,6 @@ from rehearsal.lab.lab import ENDINGS, _uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -54,6 +56,15 @@ def refuse(*_: object) -> NoReturn:
 
 def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def run(command: str) -> tuple[int, str]:
+    """Does a command as its program would; its exit code, and what it said on stderr but progress."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as errors:
+        patch.setattr(sys, "argv", ["lab", command])
+        code = __main__.main()
+    lines = errors.getvalue().splitlines(keepends=True)
+    return code, "".join(line for line in lines if not line.startswith("lab: "))
 
 
 def test_remains_are_removed_before_the_host_is_measured(acts: list[str]) -> None:
@@ -140,33 +151,29 @@ def test_a_thread_may_remove_a_lab_too(acts: list[str]) -> None:
 
 @pytest.mark.usefixtures("acts", "endings")
 @pytest.mark.parametrize(
-    ("command", "method", "ends", "code", "said"),
+    ("method", "ends", "code", "said"),
     [
-        ("up", "preflight", refuse, 2, "no room\n"),
-        ("up", "_raise", refuse, 1, "no room\n"),
-        ("up", "_raise", interrupt, 130, ""),
-        ("up", "_raise", lambda _: open("/no/such/file"), 1, "No such file"),  # noqa: PTH123, SIM115 - must fail
-        ("up", "_raise", lambda _: os.kill(os.getpid(), signal.SIGHUP), 130, ""),
-        ("up", "_raise", lambda _: os.kill(os.getpid(), signal.SIGTERM), 130, ""),
-        ("down", "down", refuse, 1, "no room\n"),
+        ("preflight", refuse, 2, "no room\n"),
+        ("_raise", refuse, 1, "no room\n"),
+        ("_raise", lambda _: Path("/no/such/file").stat(), 1, "[Errno 2] No such file or directory: '/no/such/file'\n"),
+        ("_raise", interrupt, 130, ""),
+        ("_raise", lambda _: os.kill(os.getpid(), signal.SIGHUP), 130, ""),
+        ("_raise", lambda _: os.kill(os.getpid(), signal.SIGTERM), 130, ""),
     ],
 )
-def test_exit_codes(
-    command: str,
-    method: str,
-    ends: Callable[[Lab], object],
-    code: int,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_the_exit_code_tells_a_refusal_from_a_failure(
+    monkeypatch: pytest.MonkeyPatch, method: str, ends: Callable[[Lab], object], code: int, said: str
 ) -> None:
     """A script that reads 2 as `nothing was begun` must not find half a lab, and a person no traceback."""
     monkeypatch.setattr(Lab, method, ends)
-    monkeypatch.setattr(sys, "argv", ["lab", command])
-    assert __main__.main() == code
-    errors = [line for line in capsys.readouterr().err.splitlines(keepends=True) if not line.startswith("lab: ")]
-    assert said in "".join(errors)
-    assert len(errors) <= 1
+    assert run("up") == (code, said)
+
+
+@pytest.mark.usefixtures("acts", "endings")
+def test_a_removal_that_fails_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script that ignores refusals would take the lab for removed."""
+    monkeypatch.setattr(removal, "remove", refuse)
+    assert run("down") == (1, "no room\n")
 
 
 @pytest.mark.usefixtures("acts", "endings")
@@ -174,8 +181,7 @@ def test_a_lab_raised_by_hand_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next rehearsal would take it for remains."""
     monkeypatch.setattr(Lab, "_raise", lambda _: state.State.new().save())
     monkeypatch.setattr(reach, "hints", lambda _: "ssh web1")
-    monkeypatch.setattr(sys, "argv", ["lab", "up"])
-    assert __main__.main() == 0
+    assert run("up") == (0, "")
     kept = state.load()
     assert kept is not None
     assert kept.kept

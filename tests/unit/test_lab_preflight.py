@@ -88,7 +88,7 @@ def test_a_read_only_control_group_hierarchy_is_refused(monkeypatch: pytest.Monk
     ("program", "check", "remedy"),
     [
         ("unshare", preflight.check_mount_namespace, "run it with --privileged"),
-        ("mount", preflight.check_overlay, "mount an ext4, xfs or tmpfs file system at"),
+        ("mount", preflight.check_overlay, "mount an ext4, xfs or tmpfs file system there"),
         ("ip", preflight.check_network_namespace, "load the kernel modules bridge and veth"),
     ],
 )

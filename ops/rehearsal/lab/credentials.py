@@ -89,11 +89,12 @@ def start(settings: Settings, directory: Path, command_prefix: Sequence[str]) ->
             start_new_session=True,
         )
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(command_prefix):
-        if process.poll() is not None or time.monotonic() > deadline:
-            said = (log_file.read_text(errors="replace").strip() or "nothing").splitlines()[-1]
-            raise LabError(f"The credentials endpoint did not come up, its log says: {said} (all of it: {log_file}).")
+    while process.poll() is None and time.monotonic() < deadline:
+        if _answers(command_prefix):
+            return
         time.sleep(POLL_SECONDS)
+    said = (log_file.read_text(errors="replace").strip() or "nothing").splitlines()[-1]
+    raise LabError(f"The credentials endpoint did not come up, its log says: {said} (all of it: {log_file}).")
 
 
 def _answers(command_prefix: Sequence[str]) -> bool:
