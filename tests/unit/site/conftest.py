@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rehearsal import aws_stand_in
-from tests.unit.site.s3_conditions import WrongServer
+from tests.unit.site.s3_conditions import WrongServer, s3_of
 from tests.unit.site.stand_in_site import BUCKET, PASSWORDS, POLICY, SITE, newest_postgresql, s3_environment
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsStandIn]:
             stand_in.iam().create_user(UserName=user)
         stand_in.iam().put_user_policy(UserName="site", PolicyName="files", PolicyDocument=json.dumps(POLICY))
         yield stand_in
+        s3_of(stand_in).close()  # the stand-in waits for open connections before it ends
 
 
 @pytest.fixture(scope="session")
