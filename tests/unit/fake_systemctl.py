@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import sys
 import time
 from pathlib import Path
@@ -76,7 +77,9 @@ def main() -> None:
                 if state.is_dir():
                     print(f"deltacrown-uwsgi@{state.name}.service loaded active running x")
         case "restart" | "start":
-            started = [start(worker_of(unit)) for unit in units]
+            with (ROOT / "state/lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # the script restarts several workers at once
+                started = [start(worker_of(unit)) for unit in units]
             sys.exit(not all(started))
         case "show":
             wanted = "EnvironmentFiles" in sys.argv
