@@ -209,6 +209,7 @@ class Plan(_Table):
     deployments: dict[Deployment, DeploymentNames]
     metrics: dict[str, str]
     ratios: dict[str, RatioFormula]
+    reported: dict[str, str]
     service_levels: dict[str, ServiceLevel]
     rollback_triggers: dict[str, RollbackTrigger]
     steps: dict[int, Step]
@@ -230,6 +231,14 @@ class Plan(_Table):
             unknown = {*ratio.numerator, *ratio.denominator} - set(self.metrics)
             if unknown:
                 raise ValueError(f"ratios.{name}: unknown metrics {', '.join(sorted(unknown))}")
+        return self
+
+    @model_validator(mode="after")
+    def _measures_are_defined(self) -> Self:
+        known = {*self.metrics, *self.ratios, *self.reported}
+        for name, row in [*self.service_levels.items(), *self.rollback_triggers.items()]:
+            if row.measure not in known:
+                raise ValueError(f"{name}: measure {row.measure!r} is none of metrics, ratios and reported")
         return self
 
     @model_validator(mode="after")

@@ -60,6 +60,7 @@ def test_key_metrics_are_the_runbooks(level: str, target: str, alert: str) -> No
         (lambda d: d["ratios"]["save_fail_ratio"].update({"numerator": ["save_lost"]}), "unknown metrics save_lost"),
         (lambda d: d["rollback_triggers"]["reads"].update({"scenario": "read"}), "no scenario is called 'read'"),
         (lambda d: d.update({"colour": "red"}), "colour"),
+        (lambda d: d["service_levels"]["save_fail"].update({"measure": "save_fial"}), "save_fail: measure 'save_fial'"),
         (lambda d: d.update({"flags": dict(reversed(d["flags"].items()))}), "in this order"),
         (lambda d: d["rollback"].pop("objective_seconds"), "rollback.objective_seconds"),
     ],
