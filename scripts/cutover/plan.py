@@ -236,9 +236,11 @@ class Plan(_Table):
     @model_validator(mode="after")
     def _measures_are_defined(self) -> Self:
         known = {*self.metrics, *self.ratios, *self.reported}
-        for name, row in [*self.service_levels.items(), *self.rollback_triggers.items()]:
-            if row.measure not in known:
-                raise ValueError(f"{name}: measure {row.measure!r} is none of metrics, ratios and reported")
+        measures = {name: level.measure for name, level in self.service_levels.items()}
+        measures |= {f"trigger {name}": trigger.measure for name, trigger in self.rollback_triggers.items()}
+        for name, measure in measures.items():
+            if measure not in known:
+                raise ValueError(f"{name}: measure {measure!r} is none of metrics, ratios and reported")
         return self
 
     @model_validator(mode="after")
