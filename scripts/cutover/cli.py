@@ -42,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (plan.PlanError, settings.SettingsError, generate.GenerateError, UnsafeNameError) as error:
         print(f"cutover: {error}", file=sys.stderr)
         return ExitCode.USAGE
+    except OSError as error:
+        print(f"cutover: {error.filename}: {error.strerror}; could not look, so nothing is said of it", file=sys.stderr)
+        return ExitCode.ERROR
     except KeyboardInterrupt:
         print("cutover: interrupted; nothing was changed by this command", file=sys.stderr)
         return ExitCode.INTERRUPTED

@@ -8,6 +8,12 @@ from cutover import plan
 
 __all__ = ["environment_file_problem", "uwsgi_problem"]
 
+_HARMFUL = {
+    "auto-procname": "overwrites what /proc says of the flags",
+    "die-on-term": "ends requests in flight at a restart",
+    "vacuum": "removes the socket in which requests wait during a restart",
+}
+
 
 def environment_file_problem(text: str) -> str:
     """The first thing that makes an environment file unusable, as one sentence; empty if nothing does.
@@ -37,8 +43,9 @@ def uwsgi_problem(ini: str) -> str:
     for key, value in options:
         if key == "env" and value.partition("=")[0].strip() in variables:
             return f"`env = {value}` wins over the environment files and is invisible in /proc: remove it"
-    if "auto-procname" in names:
-        return "`auto-procname` overwrites what /proc says of the flags: remove it"
+    for name, harm in _HARMFUL.items():
+        if name in names:
+            return f"`{name}` {harm}: remove it"
     if ("hook-master-start", "unix_signal:15 gracefully_kill_them_all") not in options:
         return (
             "add `hook-master-start = unix_signal:15 gracefully_kill_them_all`, or a restart fails requests in flight"

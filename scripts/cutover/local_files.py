@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -23,6 +24,7 @@ def sha256(media_root: Path, name: str) -> str | None:
     """Hexadecimal SHA-256 of a local file, or None if there is none.
 
     Raises:
+        OSError: the file is there and cannot be read.
         UnsafeNameError: the name is absolute, has `..`, passes a symbolic link or is no plain file.
     """
     parts = name.split("/")
@@ -38,6 +40,8 @@ def sha256(media_root: Path, name: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:
+            raise
         raise UnsafeNameError(f"{name!r} passes a symbolic link or is no plain file: look at it by hand") from error
     finally:
         os.close(directory)

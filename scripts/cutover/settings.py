@@ -54,7 +54,7 @@ def load(environment_file: Path | None) -> Settings:
         media_root=_directory(_required("MEDIA_ROOT", source), source),
         bucket=_required("AWS_STORAGE_BUCKET_NAME", source),
         region=os.environ.get("AWS_S3_REGION_NAME", "us-east-1"),
-        endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3"),
+        endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or None,
     )
 
 

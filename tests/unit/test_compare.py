@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -140,3 +141,16 @@ def test_expired_token_is_said_in_one_sentence(
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", refuse)
     assert run(environment_file, KEY) == 4
     assert "session token of these credentials has expired" in capsys.readouterr().err
+
+
+def test_file_that_cannot_be_read_is_an_error_not_absent(
+    environment_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stale NFS handle reported as "absent" would let somebody restore over a good file."""
+
+    def stale(*_arguments: object, **_options: object) -> int:
+        raise OSError(errno.ESTALE, "Stale file handle", KEY)
+
+    monkeypatch.setattr("cutover.local_files.os.open", stale)
+    assert run(environment_file, KEY) == 4
+    assert "Stale file handle" in capsys.readouterr().err

@@ -39,6 +39,8 @@ def test_environment_file_that_cannot_carry_flags_is_refused(text: str, sentence
     [
         (UWSGI + "env = CERT_S3_DUAL_WRITE=true\n", "invisible in /proc"),
         (UWSGI + "auto-procname = true\n", "auto-procname"),
+        (UWSGI + "die-on-term = true\n", "die-on-term"),
+        (UWSGI + "vacuum = true\n", "vacuum"),
         (UWSGI.replace("socket = fd://3", "socket = /run/x.sock"), "refuses connections"),
         (UWSGI.replace("hook-master-start", "hook-asap"), "requests in flight"),
     ],
