@@ -45,6 +45,9 @@ class Claims:
         try:
             yield claim
             claim.holds = True
+        except KeyboardInterrupt:
+            claim.proof = "interrupted"
+            raise
         except BaseException as error:
             claim.holds, claim.proof = False, str(error) or type(error).__name__
             raise

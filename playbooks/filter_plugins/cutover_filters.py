@@ -49,7 +49,11 @@ def gate_step(measured: Mapping[str, Sequence[Any]], number: int) -> dict[str, A
     results = gates.evaluate(
         plan.load().steps[number].criteria, {name: (value, samples) for name, (value, samples) in measured.items()}
     )
-    return {"verdict": gates.overall(results).name, "reasons": [str(result) for result in results]}
+    return {
+        "verdict": gates.overall(results).name,
+        "reasons": [str(result) for result in results],
+        "failures": [str(result) for result in results if result.verdict is not gates.Verdict.PASS],
+    }
 
 
 def rollback_objective_seconds(_scenario: str) -> int:
@@ -70,7 +74,11 @@ def journal_counts(result: Mapping[str, Any], units: Sequence[str], mark: str) -
     except telemetry.TelemetryError as error:
         raise AnsibleFilterError(f"ERROR, could not measure: {error}") from error
     return {
-        unit: {"metrics": dict(worker.metrics), "server_errors": worker.server_errors}
+        unit: {
+            "metrics": dict(worker.metrics),
+            "server_errors": worker.server_errors,
+            "first_complaint": worker.first_complaint,
+        }
         for unit, worker in counts.items()
     }
 

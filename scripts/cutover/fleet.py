@@ -226,7 +226,17 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}"
         )
         if not done:
-            said = [line.strip() for line in result.get("stdout", "").splitlines() if not line.startswith("{")]
-            workers = ", ".join(report.get("failed", [])) or "; ".join(said[-2:]) or "it printed nothing"
-            failed.append(f"{name}: {workers}")
+            failed.append(f"{name}: {_why_not_done(report, result.get('stdout', ''))}")
     return {"lines": lines, "failed": failed, "proven": proven}
+
+
+def _why_not_done(report: Mapping[str, Any], output: str) -> str:
+    running = {process["worker"] for process in report["processes"]}
+    workers = [
+        f"{worker} is not proven"
+        if worker in running
+        else f"{worker} DOES NOT RUN (journalctl -u deltacrown-uwsgi@{worker})"
+        for worker in report.get("failed", [])
+    ]
+    said = [line.strip() for line in output.splitlines() if line.strip() and not line.lstrip().startswith("{")]
+    return "; ".join([*workers, *said[-3:]]) or "it printed nothing"

@@ -21,7 +21,7 @@ def environment_file_problem(text: str) -> str:
     Lines with `export`, quotes, carriage returns or comments are no problem: the machine script keeps or repairs them.
     """
     if any("\ud800" <= character <= "\udfff" for character in text):  # how Ansible decodes what is no UTF-8
-        return "is not UTF-8, and systemd ignores such lines: convert it"
+        return "is not UTF-8, and systemd refuses such a file as a whole: convert it"
     for number, line in enumerate(text.split("\n"), start=1):
         if line.rstrip("\r").endswith("\\"):
             return f"line {number} ends in a backslash and swallows the next one: write it as one line"

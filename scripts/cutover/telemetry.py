@@ -22,6 +22,7 @@ __all__ = ["TelemetryError", "WorkerCounts", "count_journal", "parse_metric", "s
 _METRIC = re.compile(r"METRIC: (?P<name>[a-z0-9_.]+)=(?P<value>-?\d+(?:\.\d+)?)(?:\s|$)")
 _SERVER_ERROR = re.compile(r"\bERROR\b.*\bdjango\.request\b.*\bInternal Server Error: ")
 _ANSWERED_500 = re.compile(r"\(HTTP/[\d.]+ 5\d\d\)")
+_COMPLAINT = re.compile(r"\b(?:WARNING|ERROR)\b.*\bapps\.tournaments\.storage\b")
 _SUPPRESSED = re.compile(r"Suppressed \d+ messages from ")
 
 
@@ -36,6 +37,7 @@ class WorkerCounts:
     metrics: Counter[str] = field(default_factory=Counter)
     errors_logged: int = 0
     errors_answered: int = 0
+    first_complaint: str = ""  # of the storage class: why a save or read failed
 
     @property
     def server_errors(self) -> int:
@@ -102,6 +104,8 @@ def _count(worker: WorkerCounts, message: str) -> None:
     metric = parse_metric(message)
     if metric:
         worker.metrics[metric[0]] += round(metric[1])
+    if not worker.first_complaint and _COMPLAINT.search(_flat(message)):
+        worker.first_complaint = message[:400]
     worker.errors_logged += bool(_SERVER_ERROR.search(_flat(message)))
     worker.errors_answered += bool(_ANSWERED_500.search(message))
 

@@ -100,7 +100,7 @@ def test_dead_worker_is_returned_too() -> None:
         ),
         (
             {"stdout": json.dumps({"machine": "web1", "done": False, "seconds": 1, "failed": ["worker4"]})},
-            "web1: worker4",
+            "web1: worker4 DOES NOT RUN (journalctl -u deltacrown-uwsgi@worker4)",
         ),
     ],
 )

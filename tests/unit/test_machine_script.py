@@ -244,7 +244,7 @@ def test_file_that_is_right_already_stays_byte_for_byte(machine: Machine) -> Non
     assert machine.main.read_text() == PLAIN_LOCAL + "LAST=1"
 
 
-def test_step_refuses_a_file_that_is_not_utf8_and_the_emergency_goes_on(machine: Machine) -> None:
+def test_step_refuses_a_comment_that_is_not_utf8_and_the_emergency_goes_on(machine: Machine) -> None:
     """A Latin-1 comment must stop a planned change, and must never stop a rollback."""
     machine.main.write_bytes(b"# Z\xfcrich\n" + PLAIN_LOCAL.replace("false", "true").encode())
     refused = machine.script("--flags", DUAL, "--epoch", "4", "--workers", "worker1")
@@ -252,6 +252,28 @@ def test_step_refuses_a_file_that_is_not_utf8_and_the_emergency_goes_on(machine:
     assert "not UTF-8" in refused.stderr
     assert machine.script().returncode == 0
     assert machine.main.read_bytes() == b"# Z\xfcrich\n" + PLAIN_LOCAL.encode()
+
+
+def test_assignment_that_is_not_utf8_is_refused_before_anything_is_restarted(machine: Machine) -> None:
+    """systemd refuses the whole file: a rollback that restarts all the same takes the site down."""
+    before = b"NAME=Z\xfcrich\n" + PLAIN_LOCAL.replace("false", "true").encode()
+    machine.main.write_bytes(before)
+    calls = machine.calls()
+    result = machine.script()
+    assert result.returncode == 2
+    assert "staging.env:1 is not UTF-8" in result.stderr
+    assert machine.main.read_bytes() == before
+    assert machine.epoch.read_text() == "4\n"
+    assert "restart" not in machine.calls()[len(calls) :]
+
+
+def test_end_of_a_continued_line_is_not_ours(machine: Machine) -> None:
+    """A line that swallows the next one would swallow a flag, and its own value be changed with it."""
+    machine.main.write_text("A=b\\\nCERT_S3_DUAL_WRITE=true\nCERT_S3_READ_PRIMARY=true\n")
+    machine.script()
+    assert machine.main.read_text() == (
+        "A=b\\\nCERT_S3_DUAL_WRITE=true\nCERT_S3_READ_PRIMARY=false\nCERT_S3_DUAL_WRITE=false\nCERT_S3_BACKFILL_ENABLED=false\n"
+    )
 
 
 def test_emergency_for_some_workers_leaves_the_others(machine: Machine) -> None:

@@ -105,3 +105,10 @@ def test_lost_mark_or_restart_is_an_error(lines: list[str], sentence: str) -> No
     """A journal that was vacuumed says zero errors, and journalctl says so with exit code 0."""
     with pytest.raises(telemetry.TelemetryError, match=sentence):
         telemetry.since_mark(lines, "c1")
+
+
+def test_first_complaint_of_the_storage_is_kept() -> None:
+    """A gate that says only "0 saves" sends the operator searching for the one line that says why."""
+    denied = "WARNING 2026-11-24 17:15:08,499 apps.tournaments.storage S3 failed: AccessDenied"
+    counts = telemetry.count_journal([entry(CONSOLE), entry(denied), entry(denied + " again")], [UNIT])
+    assert counts[UNIT].first_complaint == denied
