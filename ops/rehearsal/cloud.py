@@ -57,6 +57,7 @@ def buckets_exist(lab: Lab, deployed: list[PulumiStack]) -> str:
     """The buckets that the stacks say they made, each asked for at the stand-in; ClientError if one is not there."""
     outputs = [output for stack in deployed for output in stack.outputs().items()]
     buckets = sorted(value for name, value in outputs if name in {"certificateBucket", "backupsBucket"})
+    s3 = lab.aws.s3()
     for bucket in buckets:
-        lab.aws.s3().head_bucket(Bucket=bucket)
+        s3.head_bucket(Bucket=bucket)
     return ", ".join(buckets)

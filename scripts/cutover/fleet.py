@@ -155,9 +155,10 @@ def workers_to_return(report: Mapping[str, Any], flags: str) -> list[str]:
 def flags_proven(reports: Sequence[Mapping[str, Any]], workers: int, flags: str) -> tuple[float, int]:
     """The share of a deployment's workers all of whose processes hold `flags`, and the number of processes seen."""
     processes = [process for report in reports for process in report["processes"]]
-    seen = {(process["machine"], process["worker"]) for process in processes}
-    strangers = {(process["machine"], process["worker"]) for process in processes if _held(process) != flags}
-    return len(seen - strangers) / max(workers, len(seen)), len(processes)
+    held: dict[tuple[str, str], set[str]] = {}
+    for process in processes:
+        held.setdefault((process["machine"], process["worker"]), set()).add(_held(process))
+    return sum(found == {flags} for found in held.values()) / max(workers, len(held)), len(processes)
 
 
 def not_returned(results: Sequence[Mapping[str, Any]], hosts: Mapping[str, Mapping[str, Any]], flags: str) -> list[str]:

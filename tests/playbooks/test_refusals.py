@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from cutover import plan
 
 PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 WORKER = {
@@ -100,3 +103,9 @@ def test_emergency_with_limit_never_ends_well(tmp_path: Path) -> None:
     """`--limit` leaves out the play that reports: exit code 0 would then say nothing at all."""
     result = play("emergency-rollback.yml", inventory(tmp_path, WORKER), "-e", "deployment=staging", "--limit", "m1")
     assert result.returncode != 0
+
+
+def test_emergency_knows_the_scenarios_of_the_table() -> None:
+    """The emergency does not wait for the table to be read, so its own list must be the table's."""
+    (check,) = re.findall(r"scenario in (\[.*\])", (PLAYBOOKS / "emergency-rollback.yml").read_text())
+    assert yaml.safe_load(check) == list(plan.load().scenarios)
