@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-__all__ = ["Bound", "Mode", "Plan", "PlanError", "Scenario", "ServiceLevel", "Step", "load"]
+from cutover.alarm_table import Alarm, Bound, Budget, Incident, Severity, Silence, Table, Telemetry
+
+__all__ = ["Bound", "Deployment", "Mode", "Plan", "PlanError", "Scenario", "ServiceLevel", "Step", "Watch", "load"]
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[int, Field(ge=0)]
@@ -23,18 +25,14 @@ class PlanError(ValueError):
     """The plan file cannot be used; the sentence names the file and the key."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Flag(_Table):
+class Flag(Table):
     """One of the application's three feature flags: its environment variable and what it does."""
 
     variable: str = Field(pattern=r"^CERT_S3_[A-Z_]+$")
     purpose: str
 
 
-class Mode(_Table):
+class Mode(Table):
     """A storage mode: one triple of the flags, and where writes and reads go in it."""
 
     dual_write: bool
@@ -49,7 +47,7 @@ class Mode(_Table):
         return {"dual_write": self.dual_write, "read_primary": self.read_primary, "backfill": self.backfill}
 
 
-class Scenario(_Table):
+class Scenario(Table):
     """What an emergency sets; a flag that `sets` does not name keeps its value."""
 
     title: str
@@ -64,36 +62,7 @@ class Scenario(_Table):
         return self
 
 
-class Bound(_Table):
-    """One limit of a measurement. Exactly one of the four is set; the unit is that of the measurement."""
-
-    above: float | None = None
-    below: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("give exactly one of above, below, at_least, at_most")
-        return self
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` lies within the limit; `above` and `below` exclude the limit itself."""
-        if self.above is not None:
-            return value > self.above
-        if self.below is not None:
-            return value < self.below
-        if self.at_least is not None:
-            return value >= self.at_least
-        return self.at_most is not None and value <= self.at_most
-
-    def __str__(self) -> str:
-        (name,) = self.model_fields_set
-        return f"{name.replace('_', ' ')} {getattr(self, name):g}"
-
-
-class ServiceLevel(_Table):
+class ServiceLevel(Table):
     """A row of the runbook's key metrics: target, alert threshold, severity and action."""
 
     measure: str
@@ -101,19 +70,19 @@ class ServiceLevel(_Table):
     per_seconds: Annotated[int, Field(gt=0)] | None = None
     target: Bound | None = None
     alert: Bound
-    severity: Literal["warning", "critical"]
+    severity: Severity
     action: str
     minimum_samples: Annotated[int, Field(ge=1)]
 
 
-class RatioFormula(_Table):
+class RatioFormula(Table):
     """A rate over counters: sum of the numerator's metrics ÷ sum of the denominator's."""
 
     numerator: list[str] = Field(min_length=1)
     denominator: list[str] = Field(min_length=1)
 
 
-class RollbackTrigger(_Table):
+class RollbackTrigger(Table):
     """A measurement that calls for an emergency rollback when it holds for `for_seconds`."""
 
     measure: str
@@ -122,7 +91,7 @@ class RollbackTrigger(_Table):
     scenario: str
 
 
-class Sample(_Table):
+class Sample(Table):
     """How many certificates a step looks at: the larger of `minimum` and `fraction` of all."""
 
     minimum: Annotated[int, Field(ge=1)] | None = None
@@ -130,7 +99,7 @@ class Sample(_Table):
     full_downloads: Annotated[int, Field(ge=1)] | None = None
 
 
-class Step(_Table):
+class Step(Table):
     """A gated transition between two modes."""
 
     title: str
@@ -138,9 +107,9 @@ class Step(_Table):
     deployment: Deployment
     from_mode: str = Field(alias="from")
     to_mode: str = Field(alias="to")
-    batches: list[Batch] = []
+    batches: list[Batch] = Field(default_factory=list)
     criteria: dict[str, Bound] = Field(min_length=1)
-    stop: dict[str, Bound] = {}
+    stop: dict[str, Bound] = Field(default_factory=dict)
     sample: Sample | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     run_size: Annotated[int, Field(ge=1)] | None = None
@@ -158,28 +127,46 @@ class Step(_Table):
         return self
 
 
-class DeploymentNames(_Table):
+class DeploymentNames(Table):
     """The cloud names of a deployment."""
 
     bucket: str
     role: str
+    readonly_role: str
+    retirement_role: str | None = None  # where there is something to retire: production
 
 
-class Rollback(_Table):
+class Rollback(Table):
     """What an emergency rollback promises."""
 
     objective_seconds: Annotated[int, Field(gt=0)]
 
 
-class Contact(_Table):
+class Contact(Table):
     """A line of the escalation table."""
 
     role: str
     contact: str
     escalation: str
+    receives: list[Severity] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _can_be_mailed(self) -> Self:
+        if self.receives and "@" not in self.contact:
+            raise ValueError(f"{self.role} receives mail, and {self.contact!r} is no address")
+        return self
 
 
-class PlannedUse(_Table):
+class Watch(NamedTuple):
+    """What an alarm watches, wherever the table says it: the measure, its limit, the severity, the percentile."""
+
+    measure: str
+    alert: Bound
+    severity: Severity
+    percentile: int | None = None
+
+
+class PlannedUse(Table):
     """The runbook's planning figures."""
 
     certificates: int
@@ -189,7 +176,7 @@ class PlannedUse(_Table):
     transfer_out_gb_per_month: int
 
 
-class Cost(_Table):
+class Cost(Table):
     """Prices in US dollars, S3 Standard in us-east-1."""
 
     storage_per_gb_month: float
@@ -199,7 +186,7 @@ class Cost(_Table):
     planned: PlannedUse
 
 
-class Plan(_Table):
+class Plan(Table):
     """The whole table."""
 
     flags: dict[FlagName, Flag]
@@ -208,12 +195,19 @@ class Plan(_Table):
     rollback: Rollback
     deployments: dict[Deployment, DeploymentNames]
     metrics: dict[str, str]
+    measurements: dict[str, str]
     ratios: dict[str, RatioFormula]
     reported: dict[str, str]
     service_levels: dict[str, ServiceLevel]
     rollback_triggers: dict[str, RollbackTrigger]
+    telemetry: Telemetry
+    alarms: dict[str, Alarm]
+    incidents: dict[str, Incident]
+    silence: Silence
+    budget: Budget
     steps: dict[int, Step]
     contacts: list[Contact] = Field(min_length=1)
+    runbook_url: Annotated[str, Field(pattern=r"^https://")]
     cost: Cost
 
     @model_validator(mode="after")
@@ -235,12 +229,41 @@ class Plan(_Table):
 
     @model_validator(mode="after")
     def _measures_are_defined(self) -> Self:
-        known = {*self.metrics, *self.ratios, *self.reported}
+        known = {*self.metrics, *self.measurements, *self.ratios, *self.reported}
         measures = {name: level.measure for name, level in self.service_levels.items()}
         measures |= {f"trigger {name}": trigger.measure for name, trigger in self.rollback_triggers.items()}
+        measures |= {f"alarms.{name}": alarm.measure for name, alarm in self.alarms.items() if alarm.measure}
         for name, measure in measures.items():
             if measure not in known:
-                raise ValueError(f"{name}: measure {measure!r} is none of metrics, ratios and reported")
+                raise ValueError(f"{name}: measure {measure!r} is none of metrics, measurements, ratios and reported")
+        return self
+
+    @model_validator(mode="after")
+    def _alarms_are_whole(self) -> Self:
+        for name, alarm in self.alarms.items():
+            if alarm.level not in {None, *self.service_levels} or alarm.trigger not in {None, *self.rollback_triggers}:
+                raise ValueError(f"alarms.{name}: there is no level or trigger {alarm.level or alarm.trigger!r}")
+            is_ratio = self.watch(name).measure in self.ratios
+            if is_ratio != (alarm.minimum_denominator is not None and alarm.companion in self.alarms):
+                raise ValueError(f"alarms.{name}: a ratio, and nothing else, has minimum_denominator and companion")
+            if (self.watch(name).percentile is None) != (alarm.low_samples is None):
+                raise ValueError(f"alarms.{name}: a percentile, and nothing else, says what low_samples do")
+            for_seconds = self.rollback_triggers[alarm.trigger].for_seconds if alarm.trigger else 0
+            if for_seconds and alarm.period_seconds * alarm.datapoints != for_seconds:
+                raise ValueError(f"alarms.{name}: its datapoints must span the trigger's {for_seconds} s exactly")
+        return self
+
+    @model_validator(mode="after")
+    def _each_alarm_is_in_one_incident(self) -> Self:
+        grouped = [alarm for incident in self.incidents.values() for alarm in incident.alarms]
+        if sorted(grouped) != sorted(self.alarms):
+            raise ValueError("incidents: each alarm must stand in exactly one incident")
+        for name, incident in self.incidents.items():
+            if incident.unless not in {None, *self.incidents} - {name}:
+                raise ValueError(f"incidents.{name}: no other incident is called {incident.unless!r}")
+            for alarm in incident.alarms:
+                if self.watch(alarm).severity != incident.severity:
+                    raise ValueError(f"incidents.{name}: {alarm} has another severity")
         return self
 
     @model_validator(mode="after")
@@ -255,6 +278,19 @@ class Plan(_Table):
         if len(set(triples)) != len(triples):
             raise ValueError("modes: two modes have the same flags")
         return self
+
+    def watch(self, alarm_name: str) -> Watch:
+        """What this alarm watches; a rollback trigger is always critical."""
+        alarm = self.alarms[alarm_name]
+        if alarm.level is not None:
+            level = self.service_levels[alarm.level]
+            return Watch(level.measure, level.alert, level.severity, level.percentile)
+        if alarm.trigger is not None:
+            trigger = self.rollback_triggers[alarm.trigger]
+            return Watch(trigger.measure, Bound(above=trigger.above), "critical")
+        if alarm.measure is None or alarm.alert is None or alarm.severity is None:  # the model forbids it
+            raise ValueError(f"alarms.{alarm_name} watches nothing")
+        return Watch(alarm.measure, alarm.alert, alarm.severity)
 
     @cached_property
     def variables(self) -> dict[FlagName, str]:
