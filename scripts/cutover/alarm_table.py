@@ -68,6 +68,13 @@ class Telemetry(Table):
     probe: Probe
 
 
+class WhileBelow(Table):
+    """Restricts a count to periods in which this ratio's denominator is smaller than `denominator`."""
+
+    ratio: str
+    denominator: Count
+
+
 class Alarm(Table):
     """One metric alarm: what it watches (`level`, `trigger` or `measure`), and how CloudWatch judges it."""
 
@@ -81,6 +88,7 @@ class Alarm(Table):
     datapoints: Count
     minimum_denominator: Count | None = None
     companion: str | None = None
+    while_below: WhileBelow | None = None
     low_samples: Literal["evaluate", "ignore"] | None = None
     treat_missing_data: Literal["missing", "ignore", "breaching", "notBreaching"]
     reason: str

@@ -68,6 +68,39 @@ def _steps_table(plan: plan_module.Plan) -> str:
     return _markdown(["step", "does", "deployment", "mode", "gate"], rows)
 
 
+def _incidents_table(plan: plan_module.Plan) -> str:
+    rows = []
+    for name, incident in plan.incidents.items():
+        to = "page (PagerDuty) and mail" if incident.severity == "critical" else "mail and chat"
+        unless = f"`{incident.unless}` is open" if incident.unless else ""
+        rows.append([f"`{name}`", to, ", ".join(f"`{alarm}`" for alarm in incident.alarms), unless])
+    return _markdown(["incident", "goes out as", "open while one of these is in ALARM", "not while"], rows)
+
+
+def _alarm_sections(plan: plan_module.Plan) -> str:
+    return "\n\n".join(_alarm_section(plan, name) for name in plan.alarms)
+
+
+def _alarm_section(plan: plan_module.Plan, name: str) -> str:
+    """One alarm; its heading gives the anchor that the alarm's description links to."""
+    alarm, watch = plan.alarms[name], plan.watch(name)
+    lines = [
+        f"### Alarm: {name}",
+        "",
+        f"{alarm.meaning[0].upper()}{alarm.meaning[1:]}.",
+        "",
+        f"- Fires ({watch.severity}): `{plan.condition(name)}`.",
+        f"- Missing data is `{alarm.treat_missing_data}`: {alarm.reason}.",
+        f"- Next: `{alarm.next}`",
+    ]
+    if alarm.minimum_denominator is not None:
+        lines.insert(
+            5,
+            f"- A period with fewer than {alarm.minimum_denominator} gives no ratio; `{alarm.companion}` counts there.",
+        )
+    return "\n".join(lines)
+
+
 def _markdown(header: list[str], rows: list[list[str]]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows]]
     return "\n".join(lines)
@@ -87,6 +120,8 @@ _PARTS = [
     _markdown_part("ops/runbook.md", "modes", _modes_table),
     _markdown_part("ops/runbook.md", "scenarios", _scenarios_table),
     _markdown_part("ops/runbook.md", "steps", _steps_table),
+    _markdown_part("ops/runbook.md", "incidents", _incidents_table),
+    _markdown_part("ops/runbook.md", "alarms", _alarm_sections),
 ]
 
 

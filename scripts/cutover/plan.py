@@ -243,6 +243,8 @@ class Plan(Table):
         for name, alarm in self.alarms.items():
             if alarm.level not in {None, *self.service_levels} or alarm.trigger not in {None, *self.rollback_triggers}:
                 raise ValueError(f"alarms.{name}: there is no level or trigger {alarm.level or alarm.trigger!r}")
+            if alarm.while_below is not None and alarm.while_below.ratio not in self.ratios:
+                raise ValueError(f"alarms.{name}: while_below names no ratio ({alarm.while_below.ratio!r})")
             is_ratio = self.watch(name).measure in self.ratios
             if is_ratio != (alarm.minimum_denominator is not None and alarm.companion in self.alarms):
                 raise ValueError(f"alarms.{name}: a ratio, and nothing else, has minimum_denominator and companion")
@@ -291,6 +293,14 @@ class Plan(Table):
         if alarm.measure is None or alarm.alert is None or alarm.severity is None:  # the model forbids it
             raise ValueError(f"alarms.{alarm_name} watches nothing")
         return Watch(alarm.measure, alarm.alert, alarm.severity)
+
+    def condition(self, alarm_name: str) -> str:
+        """When this alarm fires, as a phrase: measure, limit, M of N periods (seconds)."""
+        alarm, watch = self.alarms[alarm_name], self.watch(alarm_name)
+        measure = watch.measure if watch.percentile is None else f"p{watch.percentile} of {watch.measure}"
+        if alarm.while_below is not None:
+            measure += f" (while {alarm.while_below.ratio} is of fewer than {alarm.while_below.denominator})"
+        return f"{measure} {watch.alert} in {alarm.datapoints} of {alarm.evaluation_periods} x {alarm.period_seconds} s"
 
     @cached_property
     def variables(self) -> dict[FlagName, str]:

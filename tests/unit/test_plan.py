@@ -48,6 +48,36 @@ def test_key_metrics_are_the_runbooks(level: str, target: str, alert: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("alarm", "condition"),
+    [
+        ("save-success-rate", "save_success_ratio below 0.99 in 2 of 3 x 300 s"),
+        ("upload-failure-rate", "save_fail_ratio above 0.01 in 2 of 3 x 300 s"),
+        ("upload-failures", "save_fail (while save_fail_ratio is of fewer than 120) above 1 in 1 of 1 x 1800 s"),
+        ("upload-p95", "p95 of probe_put_ms above 500 in 2 of 3 x 300 s"),
+        ("presigned-url-p95", "p95 of probe_sign_ms above 150 in 2 of 3 x 300 s"),
+        ("read-fallback-rate", "read_fallback_ratio above 0.01 in 2 of 3 x 300 s"),
+        ("read-fallback-spike", "read_fallback above 5 in 1 of 1 x 60 s"),
+        ("consistency-mismatch", "consistency_mismatch_ratio above 0 in 1 of 1 x 300 s"),
+        ("rollback-uploads", "save_fail_ratio above 0.05 in 5 of 5 x 60 s"),
+        ("rollback-reads", "read_fallback_ratio above 0.1 in 2 of 2 x 60 s"),
+        ("rollback-inconsistency", "consistency_mismatch_ratio above 0.05 in 1 of 1 x 300 s"),
+        ("no-telemetry", "telemetry_lines below 1 in 1 of 1 x 300 s"),
+        ("no-consistency-check", "consistency_checks below 1 in 26 of 26 x 3600 s"),
+    ],
+)
+def test_alarms_are_the_runbooks(alarm: str, condition: str) -> None:
+    """A threshold or a duration that drifted from the runbook wakes somebody for nothing, or nobody for something."""
+    assert plan.load(SOURCE).condition(alarm) == condition
+
+
+def test_pages_go_to_the_on_call_and_each_severity_to_somebody() -> None:
+    """An alarm that nobody receives is none."""
+    contacts = {contact.role: contact.receives for contact in plan.load(SOURCE).contacts}
+    assert contacts["DevOps on-call"] == ["critical", "warning"]
+    assert contacts["Backend lead"] == ["warning"]
+
+
+@pytest.mark.parametrize(
     ("change", "sentence"),
     [
         (lambda d: d["steps"][6].update({"to": "dual-wrte"}), "steps.6: no mode is called 'dual-wrte'"),
@@ -63,6 +93,26 @@ def test_key_metrics_are_the_runbooks(level: str, target: str, alert: str) -> No
         (lambda d: d["service_levels"]["save_fail"].update({"measure": "save_fial"}), "save_fail: measure 'save_fial'"),
         (lambda d: d.update({"flags": dict(reversed(d["flags"].items()))}), "in this order"),
         (lambda d: d["rollback"].pop("objective_seconds"), "rollback.objective_seconds"),
+        (
+            lambda d: d["alarms"]["no-telemetry"].update({"level": "save_fail"}),
+            "exactly one of level, trigger",
+        ),
+        (lambda d: d["alarms"]["no-telemetry"].pop("severity"), "alert and severity belong"),
+        (lambda d: d["alarms"]["upload-p95"].update({"datapoints": 4}), "4 datapoints of 3 periods"),
+        (lambda d: d["alarms"]["upload-p95"].update({"period_seconds": 90}), "alarms.upload-p95.period_seconds"),
+        (lambda d: d["alarms"]["upload-p95"].update({"evaluation_periods": 289}), "86400 s at most"),
+        (lambda d: d["alarms"]["no-consistency-check"].update({"evaluation_periods": 169}), "604800 s at most"),
+        (lambda d: d["alarms"]["upload-p95"].pop("low_samples"), "alarms.upload-p95: a percentile"),
+        (lambda d: d["alarms"]["upload-p95"].update({"level": "upload_p59"}), "no level or trigger 'upload_p59'"),
+        (lambda d: d["alarms"]["upload-failure-rate"].pop("companion"), "alarms.upload-failure-rate: a ratio"),
+        (lambda d: d["alarms"]["rollback-reads"].update({"datapoints": 1}), "must span the trigger's 120 s"),
+        (lambda d: d["alarms"]["upload-failures"]["while_below"].update({"ratio": "x"}), "while_below names no ratio"),
+        (lambda d: d["alarms"]["upload-p95"].update({"treat_missing_data": "ok"}), "upload-p95.treat_missing_data"),
+        (lambda d: d["incidents"]["s3"]["alarms"].pop(), "each alarm must stand in exactly one incident"),
+        (lambda d: d["incidents"]["degraded"].update({"unless": "s4"}), "no other incident is called 's4'"),
+        (lambda d: d["incidents"]["telemetry"].update({"severity": "warning"}), "no-telemetry has another severity"),
+        (lambda d: d["silence"].update({"maximum_seconds": 7260}), "silence.maximum_seconds"),
+        (lambda d: d["contacts"][2].update({"receives": ["critical"]}), "AWS support receives mail"),
     ],
 )
 def test_broken_table_is_refused_with_its_key(tmp_path: Path, change: Any, sentence: str) -> None:
