@@ -8,39 +8,36 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
-import json
 import os
 import secrets
-import signal
-import socket
 import ssl
 import string
 import subprocess
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.session import Session as BotocoreSession
 
+from rehearsal.service_process import ServiceProcess, free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mypy_boto3_budgets.client import BudgetsClient
     from mypy_boto3_iam.client import IAMClient
+    from mypy_boto3_logs.client import CloudWatchLogsClient
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_sns.client import SNSClient
     from mypy_boto3_sts.client import STSClient
 
 REGION = "us-east-1"
-START_SECONDS = 30.0  # it answers in under one second; a machine busy with builds needs longer
-STOP_SECONDS = 10.0
-POLL_SECONDS = 0.05
-RECORD_NAME = "aws-stand-in.json"
+STEM = "aws-stand-in"
+RECORD_NAME = f"{STEM}.json"
 CERTIFICATE_NAME = "aws-stand-in.pem"
 CERTIFICATE_DAYS = 30  # a new one is made at each start
 KEY_NAME = "aws-stand-in.key"
-LOG_NAME = "aws-stand-in.log"
-LOG_LINES_SHOWN = 5
 
 
 class AwsStandInError(RuntimeError):
@@ -60,15 +57,27 @@ class AwsStandIn:
 
     def s3(self) -> S3Client:
         """Returns an S3 client under these credentials."""
-        return _session().client("s3", **self._client_arguments())
+        return clean_session().client("s3", **self._client_arguments())
 
     def iam(self) -> IAMClient:
         """Returns an IAM client under these credentials."""
-        return _session().client("iam", **self._client_arguments())
+        return clean_session().client("iam", **self._client_arguments())
 
     def sts(self) -> STSClient:
         """Returns an STS client under these credentials."""
-        return _session().client("sts", **self._client_arguments())
+        return clean_session().client("sts", **self._client_arguments())
+
+    def sns(self) -> SNSClient:
+        """Returns an SNS client under these credentials."""
+        return clean_session().client("sns", **self._client_arguments())
+
+    def logs(self) -> CloudWatchLogsClient:
+        """Returns a CloudWatch Logs client under these credentials."""
+        return clean_session().client("logs", **self._client_arguments())
+
+    def budgets(self) -> BudgetsClient:
+        """Returns a Budgets client under these credentials."""
+        return clean_session().client("budgets", **self._client_arguments())
 
     def with_role(self, role_arn: str, session_name: str = "rehearsal") -> AwsStandIn:
         """Returns the same stand-in with an hour's credentials of `role_arn`; ClientError if not trusted."""
@@ -109,57 +118,28 @@ def start(
     lab's network namespace. Returns when it answers; raises AwsStandInError after 30 seconds without an
     answer, if it ends at once, or if one already runs from this directory.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if (running := _recorded(directory)) is not None and _is_ours(running.pid, directory):
-        raise AwsStandInError(f"An AWS stand-in (pid {running.pid}) already runs from {directory}: stop it first.")
-    port = port if port is not None else _free_port(host)
+    service = _service(directory)
+    service.claim()
+    port = port if port is not None else free_port(host)
     certificate = _make_certificate(directory, host)
     access_key = "AKIA" + "".join(secrets.choice(string.ascii_uppercase) for _ in range(16))
     secret_key = secrets.token_urlsafe(30)
     environment = _environment(directory, host, port, access_key, secret_key)
-    log_path = directory / LOG_NAME
-    with _open_private(log_path) as log:
-        process = subprocess.Popen(
-            [*command_prefix, str(_program())],
-            env=environment,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = service.launch([*command_prefix, str(_program())], environment)
     stand_in = AwsStandIn(f"https://{host}:{port}", access_key, secret_key, process.pid, ca_file=str(certificate))
-    _record(directory, stand_in)
-    try:
-        _wait_until_it_answers(process, stand_in, log_path)
-    except BaseException:
-        stop(directory)
-        raise
+    service.record(dataclasses.asdict(stand_in))
+    service.wait(process, lambda: _is_ready(stand_in), stand_in.endpoint_url)
     return stand_in
 
 
 def load(directory: Path) -> AwsStandIn:
     """Returns the stand-in that runs from `directory`; AwsStandInError if none does."""
-    stand_in = _recorded(directory)
-    if stand_in is None or not _is_ours(stand_in.pid, directory):
-        raise AwsStandInError(f"No AWS stand-in runs from {directory}: start one.")
-    return stand_in
+    return AwsStandIn(**_service(directory).load())
 
 
 def stop(directory: Path) -> None:
     """Ends the stand-in that runs from `directory`, if any: SIGTERM, after 10 seconds SIGKILL."""
-    stand_in = _recorded(directory)
-    if stand_in is None:
-        return
-    for stop_signal in (signal.SIGTERM, signal.SIGKILL):
-        if _has_ended(stand_in.pid, directory, seconds=0):
-            break
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(stand_in.pid, stop_signal)
-        _has_ended(stand_in.pid, directory, seconds=STOP_SECONDS)
-    if _is_ours(stand_in.pid, directory):
-        raise AwsStandInError(f"The AWS stand-in (pid {stand_in.pid}) survived SIGKILL: end it by hand.")
-    (directory / RECORD_NAME).unlink()
+    _service(directory).stop()
 
 
 @contextlib.contextmanager
@@ -172,7 +152,11 @@ def running(directory: Path) -> Iterator[AwsStandIn]:
         stop(directory)
 
 
-def _session() -> boto3.Session:
+def _service(directory: Path) -> ServiceProcess:
+    return ServiceProcess("AWS stand-in", STEM, directory, AwsStandInError)
+
+
+def clean_session() -> boto3.Session:
     """Returns a session without the operator's AWS_* settings, ~/.aws/config and ~/.aws/credentials.
 
     Botocore reads them even beside explicit credentials, and fails for an AWS_PROFILE that it does not find.
@@ -192,12 +176,6 @@ def _program() -> Path:
     if not program.exists():
         raise AwsStandInError(f"The AWS stand-in is not installed at {program}: run `make setup`.")
     return program
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _environment(directory: Path, host: str, port: int, access_key: str, secret_key: str) -> dict[str, str]:
@@ -222,7 +200,7 @@ def _environment(directory: Path, host: str, port: int, access_key: str, secret_
         "S3_PERSIST": "1",
         "STATE_DIR": str(state),
         "S3_DATA_DIR": str(objects),
-        "LOG_LEVEL": "WARNING",
+        "LOG_LEVEL": "ERROR",  # a warning shows the address of a pager that does not answer, with its key
     }
 
 
@@ -261,19 +239,6 @@ def _make_certificate(directory: Path, host: str) -> Path:
     return certificate
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], stand_in: AwsStandIn, log_path: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not _is_ready(stand_in):
-        if process.poll() is not None or time.monotonic() > deadline:
-            seen = f"exit status {process.returncode}" if process.returncode is not None else "no answer in time"
-            last_lines = log_path.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-            raise AwsStandInError(
-                f"The AWS stand-in did not come up at {stand_in.endpoint_url} ({seen}); "
-                f"the end of {log_path}: {' | '.join(last_lines) or 'empty'}"
-            )
-        time.sleep(POLL_SECONDS)
-
-
 def _is_ready(stand_in: AwsStandIn) -> bool:
     address = stand_in.endpoint_url.removeprefix("https://")
     context = ssl.create_default_context(cafile=stand_in.ca_file)
@@ -285,40 +250,3 @@ def _is_ready(stand_in: AwsStandIn) -> bool:
         return False
     finally:
         connection.close()
-
-
-def _open_private(path: Path) -> TextIO:
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8")
-
-
-def _record(directory: Path, stand_in: AwsStandIn) -> None:
-    with _open_private(directory / RECORD_NAME) as record:
-        json.dump(dataclasses.asdict(stand_in), record)
-
-
-def _recorded(directory: Path) -> AwsStandIn | None:
-    path = directory / RECORD_NAME
-    try:
-        return AwsStandIn(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError) as error:
-        raise AwsStandInError(f"{path} is not a stand-in's record ({error}): remove it.") from error
-
-
-def _is_ours(pid: int, directory: Path) -> bool:
-    """Tells whether `pid` is this directory's stand-in: after a crash the number may be someone else's."""
-    try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return False
-    return f"STATE_DIR={directory / 'state'}".encode() in environment  # empty for a zombie
-
-
-def _has_ended(pid: int, directory: Path, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while _is_ours(pid, directory):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_SECONDS)
-    return True

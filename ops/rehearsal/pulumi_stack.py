@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NAMESPACE = "deltacrown-cutover"
 COMMAND_SECONDS = 300.0  # an `up` takes under ten seconds; more than this is a hang
 LAST_LINES = 25
+RUN_THE_PROGRAM = frozenset({"up", "preview"})
 
 
 class PulumiError(RuntimeError):
@@ -40,6 +41,8 @@ class PulumiStack:
     provider_port: int  # of rehearsal.provider.serving
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # override Pulumi.<name>.yaml's
     program: Path = REPOSITORY / "infra"
+    # Settings that the CLI keeps encrypted, in its stack file and in the state; not shown in a repr.
+    secrets: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
 
     def up(self) -> None:
         """Creates or updates the stack's resources."""
@@ -71,15 +74,21 @@ class PulumiStack:
     def _run(self, command: str, *arguments: str) -> str:
         self._prepare()
         self._call("stack", "select", "--create", self.name)
+        if command in RUN_THE_PROGRAM:
+            self._encrypt_secrets()
         return self._call(command, *arguments, "--stack", self.name)
 
-    def _call(self, *arguments: str) -> str:
+    def _encrypt_secrets(self) -> None:
+        for key, value in self.secrets.items():  # as input, for arguments can be read by everyone on the machine
+            self._call("config", "set", "--secret", f"{NAMESPACE}:{key}", "--stack", self.name, stdin=value)
+
+    def _call(self, *arguments: str, stdin: str = "") -> str:
         try:
             result = subprocess.run(
                 ["pulumi", *arguments, "--non-interactive", "--color", "never"],
                 cwd=self._folder(),
                 env=self._environment(),
-                stdin=subprocess.DEVNULL,
+                input=stdin,
                 capture_output=True,
                 text=True,
                 timeout=COMMAND_SECONDS,

@@ -1,4 +1,4 @@
-"""A stand-in and a provider for the whole session, and both stacks deployed to it by the real CLI."""
+"""Stand-ins and a provider for the whole session, and both stacks deployed to it by the real CLI."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rehearsal import aws_stand_in
-from rehearsal.provider import serving
+from rehearsal import aws_stand_in, monitoring_stand_in
+from rehearsal.provider import MonitoringPlace, serving
+from rehearsal.provider.kept import KeptResources
 from rehearsal.pulumi_stack import PulumiStack
 
 if TYPE_CHECKING:
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rehearsal.aws_stand_in import AwsStandIn
+    from rehearsal.monitoring_stand_in import MonitoringStandIn
 
 
 @dataclasses.dataclass(frozen=True)
 class Account:
-    """A stand-in for an AWS account, and the provider that speaks to it."""
+    """Stand-ins for an AWS account, and the provider that speaks to them."""
 
     aws: AwsStandIn
     provider_port: int
+    monitoring: MonitoringStandIn
+    kept: KeptResources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +42,12 @@ class Deployed(Account):
 @pytest.fixture(scope="session")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     directory = tmp_path_factory.mktemp("account")
-    with (
-        aws_stand_in.running(directory) as aws,
-        serving(aws.endpoint_url, aws.access_key, aws.secret_key, aws_stand_in.REGION, aws.ca_file) as provider_port,
-    ):
-        yield Account(aws, provider_port)
+    kept = directory / "kept"
+    with aws_stand_in.running(directory) as aws, monitoring_stand_in.running(directory) as monitoring:
+        keys = (aws.access_key, aws.secret_key)
+        place = MonitoringPlace(monitoring.endpoint_url, kept)
+        with serving(aws.endpoint_url, *keys, aws_stand_in.REGION, aws.ca_file, monitoring=place) as provider_port:
+            yield Account(aws, provider_port, monitoring, KeptResources(kept))
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +61,7 @@ def deployed(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Depl
     with ThreadPoolExecutor(2) as both:
         for _ in both.map(PulumiStack.up, (staging, production)):
             pass
-    return Deployed(account.aws, account.provider_port, staging, production)
+    return Deployed(account.aws, account.provider_port, account.monitoring, account.kept, staging, production)
 
 
 @pytest.fixture

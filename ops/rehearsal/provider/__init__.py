@@ -4,6 +4,6 @@ The plugin cannot be had in the rehearsal, so it is replaced at its gRPC border;
 real ones. A resource type is one small class (see `resource`) that `servicer.RESOURCE_TYPES` lists.
 """
 
-from rehearsal.provider.launch import serving
+from rehearsal.provider.launch import MonitoringPlace, serving
 
-__all__ = ["serving"]
+__all__ = ["MonitoringPlace", "serving"]

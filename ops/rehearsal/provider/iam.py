@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from rehearsal.provider.properties import Field, Fields, ProviderError, from_api, to_api
-from rehearsal.provider.resource import ResourceType, error_code
+from rehearsal.provider.resource import ResourceType, superfluous_tags, unless_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    from mypy_boto3_iam.type_defs import InstanceProfileTypeDef
 
     from rehearsal.provider.wire import Values
 
+GONE = "NoSuchEntity"
 ROLE_SESSION_SECONDS = 3600  # AWS's default for the longest session of a role
 TAGS = Field("Tags", default={}, kind="tags")
 PATH = Field("Path", default="/", replaces=True)
@@ -58,7 +59,7 @@ class Role(ResourceType):
 
     def read(self, resource_id: str) -> Values | None:
         """Returns the role."""
-        answer = _unless_gone(lambda: self.clients.iam.get_role(RoleName=resource_id)["Role"])
+        answer = unless_gone(lambda: self.clients.iam.get_role(RoleName=resource_id)["Role"], GONE)
         if answer is None:
             return None
         values = from_api(ROLE_FIELDS, answer, read_only=ROLE_READ_ONLY)
@@ -74,12 +75,12 @@ class Role(ResourceType):
             MaxSessionDuration=inputs["maxSessionDuration"],
         )
         held = iam.list_role_tags(RoleName=resource_id)["Tags"]
-        iam.untag_role(RoleName=resource_id, TagKeys=_superfluous(held, inputs))
+        iam.untag_role(RoleName=resource_id, TagKeys=superfluous_tags(held, inputs))
         iam.tag_role(RoleName=resource_id, Tags=to_api({"tags": TAGS}, inputs)["Tags"])
 
     def delete(self, resource_id: str, state: Values) -> None:  # noqa: ARG002 (the interface's signature)
         """Deletes the role; AWS refuses one that still has policies or instance profiles."""
-        _unless_gone(lambda: self.clients.iam.delete_role(RoleName=resource_id))
+        unless_gone(lambda: self.clients.iam.delete_role(RoleName=resource_id), GONE)
 
 
 class RolePolicy(ResourceType):
@@ -96,7 +97,7 @@ class RolePolicy(ResourceType):
     def read(self, resource_id: str) -> Values | None:
         """Returns the policy."""
         role, name = self._names(resource_id)
-        answer = _unless_gone(lambda: self.clients.iam.get_role_policy(RoleName=role, PolicyName=name))
+        answer = unless_gone(lambda: self.clients.iam.get_role_policy(RoleName=role, PolicyName=name), GONE)
         return None if answer is None else from_api(ROLE_POLICY_FIELDS, answer)
 
     def update(self, resource_id: str, inputs: Values) -> None:
@@ -107,7 +108,7 @@ class RolePolicy(ResourceType):
     def delete(self, resource_id: str, state: Values) -> None:  # noqa: ARG002 (the interface's signature)
         """Takes the policy from the role."""
         role, name = self._names(resource_id)
-        _unless_gone(lambda: self.clients.iam.delete_role_policy(RoleName=role, PolicyName=name))
+        unless_gone(lambda: self.clients.iam.delete_role_policy(RoleName=role, PolicyName=name), GONE)
 
     @staticmethod
     def _names(resource_id: str) -> tuple[str, str]:
@@ -154,7 +155,7 @@ class InstanceProfile(ResourceType):
         if wanted and wanted not in {role["RoleName"] for role in answer["Roles"]}:
             iam.add_role_to_instance_profile(InstanceProfileName=resource_id, RoleName=wanted)
         iam.untag_instance_profile(
-            InstanceProfileName=resource_id, TagKeys=_superfluous(answer.get("Tags", []), inputs)
+            InstanceProfileName=resource_id, TagKeys=superfluous_tags(answer.get("Tags", []), inputs)
         )
         iam.tag_instance_profile(InstanceProfileName=resource_id, Tags=to_api({"tags": TAGS}, inputs)["Tags"])
 
@@ -165,22 +166,11 @@ class InstanceProfile(ResourceType):
             self._remove_roles(resource_id, answer["Roles"])
             self.clients.iam.delete_instance_profile(InstanceProfileName=resource_id)
 
-    def _get(self, name: str) -> Values | None:
-        return _unless_gone(lambda: self.clients.iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"])
+    def _get(self, name: str) -> InstanceProfileTypeDef | None:
+        return unless_gone(
+            lambda: self.clients.iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"], GONE
+        )
 
     def _remove_roles(self, name: str, roles: Sequence[Mapping[str, Any]]) -> None:
         for role in roles:
             self.clients.iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=role["RoleName"])
-
-
-def _unless_gone(call: Callable[[], Mapping[str, Any]]) -> Values | None:
-    try:
-        return dict(call())
-    except ClientError as error:
-        if error_code(error) == "NoSuchEntity":
-            return None
-        raise
-
-
-def _superfluous(held: Sequence[Mapping[str, Any]], inputs: Values) -> list[str]:
-    return [tag["Key"] for tag in held if tag["Key"] not in inputs["tags"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,16 +11,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 STOP_SECONDS = 10.0
+MONITORING_URL = "DELTACROWN_MONITORING_URL"
+KEPT_DIRECTORY = "DELTACROWN_KEPT_DIRECTORY"
+
+
+@dataclasses.dataclass(frozen=True)
+class MonitoringPlace:
+    """Where the provider puts what the AWS stand-in does not keep."""
+
+    endpoint_url: str  # of rehearsal.monitoring_stand_in
+    kept_directory: Path  # of rehearsal.provider.kept
 
 
 @contextlib.contextmanager
-def serving(
-    endpoint_url: str, access_key: str, secret_key: str, region: str, ca_file: str | None = None
+def serving(  # noqa: PLR0913 (each is a setting of its own)
+    endpoint_url: str,
+    access_key: str,
+    secret_key: str,
+    region: str,
+    ca_file: str | None = None,
+    *,
+    monitoring: MonitoringPlace | None = None,
 ) -> Iterator[int]:
     """Yields the port of 127.0.0.1 on which a provider for that endpoint serves; RuntimeError if it fails.
 
+    Without `monitoring` it refuses alarms, logs, topics, budgets, inventories and request metrics.
     Use it with PULUMI_DEBUG_PROVIDERS=aws:<port>. It ends with the block, or with this process.
     """
     # The machine's own AWS settings must not reach the stand-in, nor the other way round.
@@ -33,6 +52,9 @@ def serving(
     }
     if ca_file is not None:
         environment["AWS_CA_BUNDLE"] = ca_file
+    if monitoring is not None:
+        environment[MONITORING_URL] = monitoring.endpoint_url
+        environment[KEPT_DIRECTORY] = str(monitoring.kept_directory)
     process = subprocess.Popen(
         [sys.executable, "-m", "rehearsal.provider"],
         env=environment,

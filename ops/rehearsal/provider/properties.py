@@ -27,11 +27,13 @@ class Field:
     required: bool = False
     replaces: bool = False  # a change needs a new resource
     local: bool = False  # known to Pulumi alone; AWS does not hold it
-    kind: Literal["plain", "json", "tags"] = "plain"
+    kind: Literal["plain", "json", "tags", "dimensions", "number"] = "plain"
     fields: Mapping[str, Field] | None = None  # of a nested object, or of each object of a list
 
 
 Fields = dict[str, Field]
+KEY_NAMES = {"tags": "Key", "dimensions": "Name"}  # of a mapping that AWS has as a list
+READERS: Mapping[str, Callable[[str], Any]] = {"json": json.loads, "number": float}  # of texts that stand for more
 
 
 def faults(fields: Mapping[str, Field], values: Values, path: str = "") -> Iterator[tuple[str, str]]:
@@ -42,7 +44,7 @@ def faults(fields: Mapping[str, Field], values: Values, path: str = "") -> Itera
         value = values.get(name)
         if value is None and field.required:
             yield path + name, "the property is required"
-        elif field.kind == "json" and value is not None and (reason := _json_fault(value)):
+        elif value is not None and (reason := _malformed(field, value)):
             yield path + name, reason
         elif value is not None and field.fields is not None:
             for index, item in enumerate(value if isinstance(value, list) else [value]):
@@ -61,6 +63,8 @@ def completed(fields: Mapping[str, Field], values: Values) -> Values:
             value = field.default
         elif field.fields is not None:
             value = _each(value, functools.partial(completed, field.fields))
+        elif field.kind == "number" and value != UNKNOWN:
+            value = f"{float(value):.15g}"  # one spelling, so that 0 and 0.0 are no difference
         if value is not None:
             result[name] = value
     return result
@@ -76,11 +80,14 @@ def changed(fields: Mapping[str, Field], state: Values, inputs: Values) -> list[
 
 
 def to_api(fields: Mapping[str, Field], values: Values) -> Values:
-    """Translates Pulumi's names and values into those of the AWS API."""
+    """Translates Pulumi's names and values into those of the AWS API.
+
+    No dimensions are left out: AWS takes not even an empty list of them beside metric math.
+    """
     return {
         field.api: _to_api_value(field, values[name])
         for name, field in fields.items()
-        if not field.local and name in values
+        if not field.local and name in values and (values[name] or field.kind != "dimensions")
     }
 
 
@@ -108,13 +115,15 @@ def from_api(
     )
 
 
-def _json_fault(value: Value) -> str | None:
-    if value == UNKNOWN:
+def _malformed(field: Field, value: Value) -> str | None:
+    """Returns what is wrong with a text that stands for something else."""
+    reader = READERS.get(field.kind)
+    if value == UNKNOWN or reader is None:
         return None
     try:
-        json.loads(value)
+        reader(value)
     except (TypeError, ValueError) as error:
-        return f"the property takes a JSON text: {error}"
+        return f"the property takes a {field.kind} text: {error}"
     return None
 
 
@@ -129,16 +138,18 @@ def _comparable(field: Field, value: Value) -> Value:
 
 
 def _to_api_value(field: Field, value: Value) -> Value:
-    if field.kind == "tags":
-        return [{"Key": key, "Value": text} for key, text in value.items()]
+    if field.kind in KEY_NAMES:
+        return [{KEY_NAMES[field.kind]: key, "Value": text} for key, text in value.items()]
+    if field.kind == "number":
+        return float(value)
     if field.fields is not None:
         return _each(value, functools.partial(to_api, field.fields))
     return value
 
 
 def _from_api_value(field: Field, value: Value, path: str) -> Value:
-    if field.kind == "tags":
-        return {tag["Key"]: tag["Value"] for tag in value}
+    if field.kind in KEY_NAMES:
+        return {item[KEY_NAMES[field.kind]]: item["Value"] for item in value}
     if field.kind == "json" and not isinstance(value, str):
         return json.dumps(value)
     if field.fields is not None:

@@ -15,7 +15,7 @@ from pulumi.runtime import proto
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer
 from pulumi.runtime.proto.status_pb2 import Status
 
-from rehearsal.provider import iam, s3_bucket, s3_bucket_settings
+from rehearsal.provider import budgets, cloudwatch, iam, kept_types, logs, s3_bucket, s3_bucket_settings, sns
 from rehearsal.provider.properties import ProviderError, changed, completed, faults
 from rehearsal.provider.wire import UNKNOWN, Values, from_struct, to_struct
 
@@ -39,6 +39,18 @@ RESOURCE_TYPES: tuple[type[ResourceType], ...] = (
     iam.Role,
     iam.RolePolicy,
     iam.InstanceProfile,
+    kept_types.BucketMetric,
+    kept_types.Inventory,
+    kept_types.CompositeAlarm,
+    kept_types.QueryDefinition,
+    cloudwatch.MetricAlarm,
+    cloudwatch.Dashboard,
+    logs.LogGroup,
+    logs.LogMetricFilter,
+    sns.Topic,
+    sns.TopicPolicy,
+    sns.TopicSubscription,
+    budgets.Budget,
 )
 # What pulumi_aws sends for a provider that has only a region; neither changes what is created.
 HARMLESS_SETTINGS = frozenset({"skipCredentialsValidation", "skipRegionValidation", "version"})
