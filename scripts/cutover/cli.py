@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cutover import generate, plan, settings
+from cutover import cost, delivery, generate, plan, probe, settings
+from cutover.alarms import commands as alarm_commands
+from cutover.alarms.errors import AlarmError
 from cutover.local_files import UnsafeNameError
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except (plan.PlanError, settings.SettingsError, generate.GenerateError, UnsafeNameError) as error:
+    except (plan.PlanError, settings.SettingsError, generate.GenerateError, UnsafeNameError, AlarmError) as error:
         print(f"cutover: {error}", file=sys.stderr)
         return ExitCode.USAGE
     except OSError as error:
@@ -78,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("--env-file", type=Path, metavar="FILE", help="the application's environment file")
     compared.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     compared.set_defaults(command=_compare)
+
+    for module in (alarm_commands, cost, delivery, probe):
+        module.register(commands)
     return parser
 
 
@@ -106,3 +111,7 @@ def _compare(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(comparison) | {"equal": comparison.equal} for comparison in comparisons]))
     return ExitCode.DONE if all(comparison.equal for comparison in comparisons) else ExitCode.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

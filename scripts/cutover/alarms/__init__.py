@@ -1,0 +1,1 @@
+"""CloudWatch alarms, filters and queries, evaluated by the rules that AWS publishes."""

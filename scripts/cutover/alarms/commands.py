@@ -1,0 +1,180 @@
+"""`cutover alarms …`: the command line of the alarms."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from cutover.alarms.errors import AlarmError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Mapping
+
+    Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = ["answer_lines", "register"]
+
+DONE, FAILED = 0, 1
+JSON_LINES = {
+    "evaluate": (
+        "the state of an alarm after some datapoints, by CloudWatch's rules",
+        (
+            'echo \'{"alarm": {"Threshold": 5, "ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1}, '
+            '"datapoints": [7], "state": "OK"}\' | cutover alarms evaluate'
+        ),
+    ),
+    "match": (
+        "whether a metric filter's pattern matches a message, and its fields",
+        'echo \'{"pattern": "[level, ..., value]", "message": "INFO took 12"}\' | cutover alarms match',
+    ),
+    "combine": (
+        "the state of a composite alarm from those of others",
+        'echo \'{"rule": "ALARM(a) AND NOT ALARM(b)", "states": {"a": "ALARM", "b": "OK"}}\' | cutover alarms combine',
+    ),
+}
+
+
+def register(commands: Subparsers) -> None:
+    """Adds `alarms` and its commands to the parser of `cutover`."""
+    alarms = commands.add_parser("alarms", help="test, check, query and silence the alarms")
+    subcommands = alarms.add_subparsers(required=True, metavar="COMMAND")
+    for name, (purpose, example) in JSON_LINES.items():
+        parser = subcommands.add_parser(
+            name,
+            help=purpose,
+            description=f"Answers {purpose}: a JSON document a line in, one out, in the same order. A line that "
+            "cannot be answered gets an error of its own. Exit 0: every line was answered; 1: some were not.",
+            epilog=f"example: {example}",
+        )
+        parser.add_argument("file", nargs="?", type=Path, help="JSON Lines (default: standard input)")
+        parser.set_defaults(command=_json_lines, answer=name)
+    _register_test(subcommands)
+    _register_query(subcommands)
+    _register_silence(subcommands)
+
+
+def _register_test(subcommands: Subparsers) -> None:
+    parser = subcommands.add_parser(
+        "test",
+        help="replay a scenario or a log against the declared alarms: who is told what, in which minute",
+        description="Replays scenarios (YAML) or exported logs against the alarms that the Pulumi program declares. "
+        "Exit 0: all expectations hold; 1: one does not; 2: bad input; 3: nothing was measured.",
+        epilog="examples: cutover alarms test ops/scenarios/*.yml        "
+        "cutover alarms test --stack staging --plot night.svg events.json",
+    )
+    parser.add_argument("sources", nargs="+", type=Path, metavar="FILE", help="a scenario, or a log file")
+    parser.add_argument("--stack", choices=["staging", "production"], help="whose alarms (default: the scenario's)")
+    parser.add_argument("--resources", type=Path, metavar="FILE", help="the alarms as JSON, instead of the program's")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw states and rates into this .svg or .png")
+    parser.add_argument("--json", action="store_true", help="one JSON document a line instead of the table")
+    parser.set_defaults(command=_test)
+
+
+def _register_query(subcommands: Subparsers) -> None:
+    parser = subcommands.add_parser(
+        "query",
+        help="run a saved Logs Insights query over exported log events",
+        description="Runs a query of ops/queries/ (by name) or of a file over log events that were exported with "
+        "`aws logs filter-log-events --output json`, or over JSON Lines of the same events.",
+        epilog="example: cutover alarms query upload-failures events.json",
+    )
+    parser.add_argument("query", metavar="NAME|FILE", help="a file name in ops/queries/, or a path")
+    parser.add_argument("events", metavar="EVENTS", help="the events' file, or - for standard input")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
+    parser.set_defaults(command=_query)
+
+
+def _register_silence(subcommands: Subparsers) -> None:
+    parser = subcommands.add_parser(
+        "silence",
+        help="keep pages and mails back during a drill; ends by itself",
+        description="Keeps a deployment's pages and mails back for some minutes. It ends by itself; what is still "
+        "wrong then is sent. Needs cloudwatch:PutMetricData for the deployment's namespace.",
+        epilog='example: cutover alarms silence --deployment production --minutes 30 --reason "rollback drill"',
+    )
+    parser.add_argument("--deployment", required=True, choices=["staging", "production"])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--minutes", type=int, metavar="N", help="how long, from now")
+    what.add_argument("--lift", action="store_true", help="end the silence now")
+    what.add_argument("--status", action="store_true", help="say what is silent, and until when")
+    parser.add_argument("--reason", metavar="TEXT", help="why (needed with --minutes)")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of sentences")
+    parser.set_defaults(command=_silence)
+
+
+def answer_lines(answer: Answer, lines: Iterable[bytes], output: TextIO) -> int:
+    """Answers each line with one line; returns 0 if every line was answered, else 1.
+
+    A line that is no JSON object is answered with `error` and its number as `line`; one that is wrong in another way
+    with `error` alone.
+    """
+    code = DONE
+    for number, line in enumerate(lines, start=1):
+        given: Mapping[str, Any]
+        try:
+            document = json.loads(line, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            given = {"error": f"line {number} is no JSON ({error}): write one document a line", "line": number}
+        else:
+            given = _answered(answer, document, number)
+        code = FAILED if "error" in given else code
+        print(json.dumps(given, allow_nan=False), file=output, flush=True)
+    return code
+
+
+def _answered(answer: Answer, document: object, number: int) -> Mapping[str, Any]:
+    if not isinstance(document, dict):
+        return {"error": f"line {number} is no JSON object: write {{…}}", "line": number}
+    try:
+        return answer(document)
+    except AlarmError as error:
+        return {"error": str(error)}
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def _evaluate(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    from cutover.alarms import states  # noqa: PLC0415 (each command loads what it needs)
+
+    for key in ("alarm", "datapoints", "state"):
+        if key not in document:
+            raise AlarmError(f"{key} is missing: a line has alarm, datapoints, state and, if counted, sample_counts")
+    evaluation = states.evaluate(
+        document["alarm"], document["datapoints"], document["state"], document.get("sample_counts")
+    )
+    return {"state": evaluation.state, "reason": evaluation.reason}
+
+
+def _json_lines(options: argparse.Namespace) -> int:
+    from cutover.alarms import patterns, rules  # noqa: PLC0415 (each command loads what it needs)
+
+    answers: dict[str, Answer] = {"evaluate": _evaluate, "match": patterns.answer, "combine": rules.answer}
+    answer = answers[options.answer]
+    if options.file is None:
+        return answer_lines(answer, sys.stdin.buffer, sys.stdout)
+    with options.file.open("rb") as lines:
+        return answer_lines(answer, lines, sys.stdout)
+
+
+def _test(options: argparse.Namespace) -> int:
+    from cutover.alarms import replay  # noqa: PLC0415 (each command loads what it needs)
+
+    return replay.run_test(options)
+
+
+def _query(options: argparse.Namespace) -> int:
+    from cutover.alarms import insights  # noqa: PLC0415 (each command loads what it needs)
+
+    return insights.run_query(options.query, options.events, as_json=options.json)
+
+
+def _silence(options: argparse.Namespace) -> int:
+    from cutover.alarms import silence  # noqa: PLC0415 (each command loads what it needs)
+
+    return silence.run(options)

@@ -1,0 +1,7 @@
+"""The base of the named errors of alarms, patterns, rules and queries."""
+
+__all__ = ["AlarmError"]
+
+
+class AlarmError(ValueError):
+    """An alarm, a pattern, a rule or its input cannot be used: says what is wrong, where, and what to do."""
