@@ -51,16 +51,18 @@ def declared(
 ) -> dict[str, list[dict[str, Any]]]:
     """Returns the parameters of each declared resource by the API's kind ("MetricAlarm", "MetricFilter", …).
 
-    `settings` override those of Pulumi.<stack>.yaml. A kind without resources has an empty list; under "other"
-    stand those whose parameters nobody asks for, as {"type", "name", "parameters"}. ARNs are plausible ones of
-    account 123456789012. Raises pulumi.RunError for a bad setting, and ProviderError for a resource type or
-    property that the rehearsal does not know and for parameters that AWS would refuse. Replaces Pulumi's settings
-    of this process, so run nothing else of Pulumi at the same time.
+    `settings` override those of Pulumi.<stack>.yaml; {"secure": ""} stands for a secret. A kind without resources has
+    an empty list; under "other" stand those whose parameters nobody asks for, as {"type", "name", "parameters"}. ARNs
+    are plausible ones of account 123456789012. Raises pulumi.RunError for a bad setting, and ProviderError for a
+    resource type or property that the rehearsal does not know and for parameters that AWS would refuse. Replaces
+    Pulumi's settings of this process, so run nothing else of Pulumi at the same time.
     """
     recorder = _Recorder()
     project = _read(REPOSITORY / "Pulumi.yaml")["name"]
+    config = _config(stack, project, settings or {})
     pulumi.runtime.set_mocks(recorder, project=project, stack=stack)
-    pulumi.runtime.set_all_config(_config(stack, project, settings or {}))
+    secrets = [key for key, value in config.items() if _is_secret(value)]
+    pulumi.runtime.set_all_config({key: _setting(value) for key, value in config.items()}, secrets)
     run = pulumi.runtime.test(  # type: ignore[no-untyped-call]  # pulumi gives it no types
         lambda: runpy.run_path(str(program), run_name="__main__")
     )
@@ -122,15 +124,18 @@ def _name(parameters: Mapping[str, Any]) -> str:
     return str(next(iter(parameters.values())))  # the first one names the resource
 
 
-def _config(stack: str, project: str, settings: Mapping[str, Any]) -> dict[str, str]:
+def _config(stack: str, project: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = _read(REPOSITORY / f"Pulumi.{stack}.yaml").get("config", {})
-    config = config | {f"{project}:{key}": value for key, value in settings.items()}
-    return {key: _setting(value) for key, value in config.items()}
+    return config | {f"{project}:{key}": value for key, value in settings.items()}
+
+
+def _is_secret(value: Any) -> bool:  # noqa: ANN401 (what YAML can hold)
+    return isinstance(value, dict) and value.keys() == {"secure"}
 
 
 def _setting(value: Any) -> str:  # noqa: ANN401 (what YAML can hold)
     """Returns a setting as the CLI hands it to the program: a text, or JSON."""
-    if isinstance(value, dict) and value.keys() == {"secure"}:
+    if _is_secret(value):
         return SECRET
     return value if isinstance(value, str) else json.dumps(value)
 

@@ -54,7 +54,8 @@ class PulumiStack:
 
     def refresh(self, *, expect_no_changes: bool = False) -> None:
         """Reads AWS into the state; PulumiError if that changes something that was expected not to."""
-        self._run("refresh", "--yes", "--skip-preview", *(["--expect-no-changes"] if expect_no_changes else []))
+        only_check = ["--expect-no-changes"] if expect_no_changes else []
+        self._run("refresh", "--yes", "--skip-preview", "--suppress-outputs", *only_check)
 
     def destroy(self) -> None:
         """Deletes the stack's resources; protected ones are refused."""

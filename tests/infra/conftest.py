@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from rehearsal import aws_stand_in, monitoring_stand_in
+from rehearsal.pager import Pager, Settings
 from rehearsal.provider import MonitoringPlace, serving
 from rehearsal.provider.kept import KeptResources
 from rehearsal.pulumi_stack import PulumiStack
+from rehearsal.service_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +44,9 @@ class Deployed(Account):
     production: PulumiStack
 
 
-@pytest.fixture(scope="session")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    directory = tmp_path_factory.mktemp("account")
+@contextmanager
+def opened(directory: Path) -> Iterator[Account]:
+    """An empty account, for the duration of a `with` block."""
     kept = directory / "kept"
     with aws_stand_in.running(directory) as aws, monitoring_stand_in.running(directory) as monitoring:
         keys = (aws.access_key, aws.secret_key)
@@ -51,12 +56,35 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 
 @pytest.fixture(scope="session")
-def deployed(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    with opened(tmp_path_factory.mktemp("account")) as account:
+        yield account
+
+
+@pytest.fixture(scope="session")
+def pager_url(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a pager that confirms its subscriptions; it holds a key."""
+    record = tmp_path_factory.mktemp("pager") / "record"
+    place = ("127.0.0.1", free_port("127.0.0.1"))
+    settings = Settings(*place, secrets.token_hex(16), str(record), account.aws.endpoint_url, account.aws.ca_file)
+    with Pager(settings) as pager:
+        threading.Thread(target=pager.serve_forever).start()
+        try:
+            yield settings.integration_url
+        finally:
+            pager.shutdown()
+
+
+@pytest.fixture(scope="session")
+def deployed(account: Account, pager_url: str, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     """Both stacks, raised at the same time in one account as the rehearsal does it."""
     directory = tmp_path_factory.mktemp("pulumi")
-    trusted = {"trustedPrincipals": [account.aws.sts().get_caller_identity()["Arn"]]}
-    staging, production = (
-        PulumiStack(name, directory, account.provider_port, trusted) for name in ("staging", "production")
+    root = [account.aws.sts().get_caller_identity()["Arn"]]
+    everyone = {"trustedPrincipals": root, "operatorPrincipals": root}
+    endpoints = {"pagerEndpoint": pager_url}
+    staging = PulumiStack("staging", directory, account.provider_port, everyone, secrets=endpoints)
+    production = PulumiStack(
+        "production", directory, account.provider_port, everyone | {"inventory": True}, secrets=endpoints
     )
     with ThreadPoolExecutor(2) as both:
         for _ in both.map(PulumiStack.up, (staging, production)):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.access import POLICY_NAME, certificate_access_policy
+from infra.access import POLICY_NAME, TELEMETRY_POLICY_NAME, certificate_access_policy
+from rehearsal.provider.resource import ACCOUNT
 from rehearsal.pulumi_stack import PulumiError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ STAGING = "deltacrown-certificates-staging"
 PRODUCTION = "deltacrown-certificates-prod"
 BACKUPS = "deltacrown-backups"
 ALL_BUCKETS = pytest.mark.parametrize("bucket", [STAGING, PRODUCTION, BACKUPS])
+GROUPS = {deployment: f"/deltacrown/certificates/{deployment}" for deployment in ("staging", "production")}
 LIFECYCLE = Path(__file__).resolve().parents[2] / "ops" / "s3" / "lifecycle-policy.json"
 
 
@@ -59,6 +61,11 @@ def test_outputs_name_what_was_made(deployed: Deployed) -> None:
     profile = deployed.aws.iam().get_instance_profile(InstanceProfileName=outputs["instanceProfile"])
     assert [held["RoleName"] for held in profile["InstanceProfile"]["Roles"]] == ["deltacrown-s3-access"]
     assert "backupsBucket" not in deployed.staging.outputs()
+    assert outputs["logGroup"] == GROUPS["production"]
+    assert outputs["topicArns"]["critical"].endswith(":deltacrown-production-critical")
+    assert outputs["dashboard"] == "deltacrown-production-certificates"
+    assert "deltacrown-production-incident-s3" in outputs["incidentNames"]
+    assert outputs["silenceAlarmName"] not in outputs["alarmNames"]
 
 
 def role_of(deployed: Deployed) -> AwsStandIn:
@@ -95,6 +102,159 @@ def test_the_role_does_nothing_else(deployed: Deployed, what: str) -> None:
     """A worker that is taken over reaches past its own certificates."""
     with pytest.raises(ClientError, match="AccessDenied"):
         REFUSED[what](role_of(deployed).s3())
+
+
+ROLES = {  # a role, by the stack and its output that holds the ARN
+    "staging's workers": ("staging", "roleArn"),
+    "staging's readonly": ("staging", "readonlyRoleArn"),
+    "production's workers": ("production", "roleArn"),
+    "production's readonly": ("production", "readonlyRoleArn"),
+    "production's retirement": ("production", "retirementRoleArn"),
+}
+OBJECT = "certificates/pdf/x"
+
+
+def session(deployed: Deployed, role: str) -> AwsStandIn:
+    stack, output = ROLES[role]
+    stacks = {"staging": deployed.staging, "production": deployed.production}
+    return deployed.aws.with_role(stacks[stack].outputs()[output])
+
+
+@pytest.fixture(scope="module")
+def sessions(deployed: Deployed) -> dict[str, AwsStandIn]:
+    """A session of each role, and an object in each bucket."""
+    for bucket in (STAGING, PRODUCTION, BACKUPS):
+        deployed.aws.s3().put_object(Bucket=bucket, Key=OBJECT, Body=b"bytes")
+    deployed.aws.s3().put_object(Bucket=BACKUPS, Key="inventory/list.csv", Body=b"list")
+    return {role: session(deployed, role) for role in ROLES}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@ALL_BUCKETS
+def test_no_role_deletes_an_object_version(
+    deployed: Deployed, sessions: dict[str, AwsStandIn], role: str, bucket: str
+) -> None:
+    """The last copy of a certificate is gone for good, by mistake or by a stolen session."""
+    version = deployed.aws.s3().head_object(Bucket=bucket, Key=OBJECT)["VersionId"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sessions[role].s3().delete_object(Bucket=bucket, Key=OBJECT, VersionId=version)
+
+
+ALLOWED: dict[str, tuple[str, Callable[[AwsStandIn], Any]]] = {
+    "reads a certificate": (
+        "production's readonly",
+        lambda aws: aws.s3().get_object(Bucket=PRODUCTION, Key=OBJECT),
+    ),
+    "lists certificates": (
+        "production's readonly",
+        lambda aws: aws.s3().list_objects_v2(Bucket=PRODUCTION, Prefix="certificates/"),
+    ),
+    "reads the lifecycle": (
+        "production's readonly",
+        lambda aws: aws.s3().get_bucket_lifecycle_configuration(Bucket=PRODUCTION),
+    ),
+    "reads a list of S3's": (
+        "production's readonly",
+        lambda aws: aws.s3().get_object(Bucket=BACKUPS, Key="inventory/list.csv"),
+    ),
+    "reads log lines": (
+        "staging's readonly",
+        lambda aws: aws.logs().filter_log_events(logGroupName=GROUPS["staging"]),
+    ),
+    "proves an object": (
+        "production's retirement",
+        lambda aws: aws.s3().get_object(Bucket=PRODUCTION, Key=OBJECT),
+    ),
+    "archives": (
+        "production's retirement",
+        lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key="archive.tar", Body=b"archive"),
+    ),
+    "archives in parts": (
+        "production's retirement",
+        lambda aws: aws.s3().create_multipart_upload(Bucket=BACKUPS, Key="parts.tar"),
+    ),
+    "opens its log stream": (
+        "staging's workers",
+        lambda aws: aws.logs().create_log_stream(logGroupName=GROUPS["staging"], logStreamName="web1"),
+    ),
+}
+DENIED: dict[str, tuple[str, Callable[[AwsStandIn], Any]]] = {
+    "staging reads production": (
+        "staging's readonly",
+        lambda aws: aws.s3().get_object(Bucket=PRODUCTION, Key=OBJECT),
+    ),
+    "staging's workers read production": (
+        "staging's workers",
+        lambda aws: aws.s3().get_object(Bucket=PRODUCTION, Key=OBJECT),
+    ),
+    "staging's workers read production's log": (
+        "staging's workers",
+        lambda aws: aws.logs().filter_log_events(logGroupName=GROUPS["production"]),
+    ),
+    "staging's workers write into production's log": (
+        "staging's workers",
+        lambda aws: aws.logs().create_log_stream(logGroupName=GROUPS["production"], logStreamName="web1"),
+    ),
+    "a worker takes the filters away": (
+        "production's workers",
+        lambda aws: aws.logs().delete_metric_filter(logGroupName=GROUPS["production"], filterName="save_fail"),
+    ),
+    "a worker sends a page": (
+        "production's workers",
+        lambda aws: aws.sns().publish(
+            TopicArn=f"arn:aws:sns:us-east-1:{ACCOUNT}:deltacrown-production-critical", Message="{}"
+        ),
+    ),
+    "a check writes": (
+        "production's readonly",
+        lambda aws: aws.s3().put_object(Bucket=PRODUCTION, Key=OBJECT, Body=b""),
+    ),
+    "a check deletes": (
+        "production's readonly",
+        lambda aws: aws.s3().delete_object(Bucket=PRODUCTION, Key=OBJECT),
+    ),
+    "a check reads the archives": (
+        "production's readonly",
+        lambda aws: aws.s3().get_object(Bucket=BACKUPS, Key=OBJECT),
+    ),
+    "retirement writes certificates": (
+        "production's retirement",
+        lambda aws: aws.s3().put_object(Bucket=PRODUCTION, Key=OBJECT, Body=b""),
+    ),
+    "retirement deletes certificates": (
+        "production's retirement",
+        lambda aws: aws.s3().delete_object(Bucket=PRODUCTION, Key=OBJECT),
+    ),
+    "retirement deletes archives": (
+        "production's retirement",
+        lambda aws: aws.s3().delete_object(Bucket=BACKUPS, Key=OBJECT),
+    ),
+    "retirement reaches staging": (
+        "production's retirement",
+        lambda aws: aws.s3().get_object(Bucket=STAGING, Key=OBJECT),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ALLOWED)
+def test_a_role_does_its_work(sessions: dict[str, AwsStandIn], what: str) -> None:
+    """The check or the archive ends with 403 on the day when it is needed."""
+    role, call = ALLOWED[what]
+    call(sessions[role])
+
+
+@pytest.mark.parametrize("what", DENIED)
+def test_a_role_goes_no_further(sessions: dict[str, AwsStandIn], what: str) -> None:
+    """A session in the wrong hands, or a command with the wrong bucket, reaches what is not its own."""
+    role, call = DENIED[what]
+    with pytest.raises(ClientError, match=r"AccessDenied|AuthorizationError"):
+        call(sessions[role])
+
+
+def test_workers_do_not_become_operators(deployed: Deployed, sessions: dict[str, AwsStandIn]) -> None:
+    """A worker that is taken over assumes the role that may write into the backups."""
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sessions["production's workers"].with_role(deployed.production.outputs()["retirementRoleArn"])
 
 
 def test_the_role_has_no_way_into_iam(deployed: Deployed) -> None:
@@ -171,7 +331,14 @@ def test_a_setting_that_the_provider_does_not_know_is_named(deployed: Deployed) 
 
 
 def test_production_is_protected_from_destroy(deployed: Deployed) -> None:
-    """`pulumi destroy` in the wrong window deletes every certificate."""
+    """`pulumi destroy` in the wrong window deletes every certificate, cuts the workers off, or takes the log lines."""
     with pytest.raises(PulumiError, match="protected"):
         deployed.production.destroy()
-    deployed.aws.s3().head_bucket(Bucket=PRODUCTION)
+    try:
+        for bucket in (PRODUCTION, BACKUPS):
+            deployed.aws.s3().head_bucket(Bucket=bucket)
+        policies = deployed.aws.iam().list_role_policies(RoleName="deltacrown-s3-access")["PolicyNames"]
+        assert sorted(policies) == [TELEMETRY_POLICY_NAME, POLICY_NAME]
+        assert deployed.aws.logs().describe_log_groups(logGroupNamePrefix=GROUPS["production"])["logGroups"]
+    finally:
+        deployed.production.up()  # what is not protected went: Pulumi deletes that before it refuses the rest

@@ -1,4 +1,4 @@
-"""Stacks that come and go, and what the program and the provider refuse; each in names of its own."""
+"""Stacks that come and go in an account of their own, and what the program and the provider refuse."""
 
 from __future__ import annotations
 
@@ -8,38 +8,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from infra.access import trust_policy
 from rehearsal import aws_stand_in
 from rehearsal.provider import serving
+from rehearsal.provider.resource import ACCOUNT
 from rehearsal.pulumi_stack import PulumiError, PulumiStack
+from tests.infra.conftest import Account, opened
 
 if TYPE_CHECKING:
-    from tests.infra.conftest import Account
+    from collections.abc import Iterator
 
 PROGRAMS = Path(__file__).parent / "programs"
-NAMES = {"certificateBucket": "life-certificates", "roleName": "life-access", "environment": "staging"}
+BUCKET = "deltacrown-certificates-staging"
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    """An account of this module's own: alarms, topics and log groups are named by the deployment, so each has one."""
+    with opened(tmp_path_factory.mktemp("account")) as account:
+        yield account
 
 
 def bucket_names(account: Account) -> set[str]:
     return {bucket["Name"] for bucket in account.aws.s3().list_buckets()["Buckets"]}
 
 
-def is_gone(account: Account, role: str) -> bool:
-    try:
-        account.aws.iam().get_role(RoleName=role)
-    except ClientError as error:
-        return error.response["Error"]["Code"] == "NoSuchEntity"
-    return False
+def held(account: Account) -> set[str]:
+    """Everything that is in the account, by kind and name."""
+    aws, cloudwatch, kept = account.aws, account.monitoring.cloudwatch(), account.kept
+    kinds = ("CompositeAlarm", "QueryDefinition", "MetricsConfiguration", "InventoryConfiguration")
+    names = {
+        "bucket": bucket_names(account),
+        "role": [role["RoleName"] for role in aws.iam().list_roles()["Roles"]],
+        "profile": [each["InstanceProfileName"] for each in aws.iam().list_instance_profiles()["InstanceProfiles"]],
+        "topic": [topic["TopicArn"] for topic in aws.sns().list_topics()["Topics"]],
+        "group": [group["logGroupName"] for group in aws.logs().describe_log_groups()["logGroups"]],
+        "budget": [each["BudgetName"] for each in aws.budgets().describe_budgets(AccountId=ACCOUNT).get("Budgets", [])],
+        "alarm": [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]],
+        "dashboard": [each["DashboardName"] for each in cloudwatch.list_dashboards()["DashboardEntries"]],
+        "kept": [f"{kind} {len(kept.list(kind))}" for kind in kinds if kept.list(kind)],
+    }
+    return {f"{kind} {name}" for kind, each in names.items() for name in each}
 
 
 def test_an_existing_bucket_is_adopted_and_everything_goes_again(account: Account, directory: Path) -> None:
-    """The customer's bucket with all certificates cannot be taken over, or is left half deleted."""
-    s3 = account.aws.s3()
-    s3.create_bucket(Bucket="life-certificates")
-    stack = PulumiStack("life", directory, account.provider_port, NAMES | {"protect": False})
-    with pytest.raises(PulumiError, match="life-certificates exists already: import it"):
+    """The customer's bucket with all certificates cannot be taken over, is emptied, or staging cannot be removed."""
+    s3, before = account.aws.s3(), held(account)
+    s3.create_bucket(Bucket=BUCKET)
+    stack = PulumiStack("staging", directory, account.provider_port)
+    with pytest.raises(PulumiError, match=f"{BUCKET} exists already: import it"):
         stack.up()
     stack.import_resources(
         {
@@ -53,18 +71,23 @@ def test_an_existing_bucket_is_adopted_and_everything_goes_again(account: Accoun
                 {
                     "type": "aws:s3/bucket:Bucket",
                     "name": "certificates",
-                    "id": "life-certificates",
+                    "id": BUCKET,
                     "parent": "store",
                 },
             ]
         }
     )
     stack.up()
-    assert s3.get_bucket_versioning(Bucket="life-certificates")["Status"] == "Enabled"
+    assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     stack.preview(expect_no_changes=True)
+    assert len(held(account) - before) > 20
+    version = s3.put_object(Bucket=BUCKET, Key="certificates/x", Body=b"bytes")["VersionId"]
+    with pytest.raises(PulumiError, match=f"{BUCKET} holds 1 object version"):
+        stack.destroy()
+    assert s3.get_object(Bucket=BUCKET, Key="certificates/x")["Body"].read() == b"bytes"
+    s3.delete_object(Bucket=BUCKET, Key="certificates/x", VersionId=version)
     stack.destroy()
-    assert "life-certificates" not in bucket_names(account)
-    assert is_gone(account, "life-access")
+    assert held(account) == before
 
 
 def test_a_bucket_is_replaced_by_name_and_never_deleted_with_objects(account: Account, directory: Path) -> None:
@@ -171,6 +194,7 @@ def test_what_the_provider_lacks_is_named(account: Account, directory: Path, pro
         ("qa", {}, "'qa' is neither staging nor production"),
         ("qa", {"environment": "staging"}, "certificateBucket in Pulumi.qa.yaml is missing"),
         ("staging", {"protect": "perhaps"}, "protect in Pulumi.staging.yaml is 'perhaps': write true or false"),
+        ("staging", {"pagerEndpoint": "https://pager.example.com/"}, "pagerEndpoint .* stands there in plain text"),
     ],
 )
 def test_bad_settings_create_nothing(
@@ -182,3 +206,8 @@ def test_bad_settings_create_nothing(
         PulumiStack(name, directory, account.provider_port, settings).up()
     assert "Traceback" not in str(failure.value)
     assert bucket_names(account) == before
+
+
+def test_production_without_a_pager_is_warned_of(account: Account, directory: Path) -> None:
+    """Everything is green, and at 3 a.m. no phone rings."""
+    assert "Nobody's phone will ring" in PulumiStack("production", directory, account.provider_port).preview()

@@ -11,27 +11,56 @@ import pytest
 import yaml
 
 from cutover import plan
-from infra.settings import Settings, SettingsError, read_settings
+from infra.settings import Endpoint, Settings, SettingsError, read_settings
 
 if TYPE_CHECKING:
     from cutover.plan import Deployment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGING = {"certificateBucket": "some-bucket", "roleName": "some-role", "protect": "false"}
-PRODUCTION = STAGING | {"backupsBucket": "some-backups", "protect": "true"}
+PAGER = "https://events.example.com/integration/told-to-nobody/enqueue"
+PRODUCTION = STAGING | {"backupsBucket": "some-backups", "protect": "true", "pagerEndpoint": PAGER}
+SECRETS = ("pagerEndpoint", "chatEndpoint")
 
 
-def settings(stack: str, values: dict[str, str]) -> Settings:
-    pulumi.runtime.set_all_config({f"deltacrown-cutover:{key}": value for key, value in values.items()})
+def settings(stack: str, values: dict[str, str], secrets: tuple[str, ...] = SECRETS) -> Settings:
+    config = {f"deltacrown-cutover:{key}": value for key, value in values.items()}
+    pulumi.runtime.set_all_config(config, [f"deltacrown-cutover:{key}" for key in secrets])
     return read_settings(stack, pulumi.Config("deltacrown-cutover"))
 
 
 def test_good_settings_are_read() -> None:
     """A setting that is read wrongly reaches AWS unnoticed."""
-    arns = ["arn:aws:iam::123456789012:role/operator"]
-    read = settings("production", PRODUCTION | {"trustedPrincipals": json.dumps(arns)})
-    assert read == Settings("production", "some-bucket", "some-backups", "some-role", True, tuple(arns))
+    workers, operators = "arn:aws:iam::123456789012:role/workers", "arn:aws:iam::123456789012:role/operators"
+    key, chat = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab", "http://10.0.0.1/hook"
+    values = {
+        "trustedPrincipals": json.dumps([workers]),
+        "operatorPrincipals": json.dumps([operators]),
+        "kmsKeyArn": key,
+        "inventory": "true",
+        "chatEndpoint": chat,
+    }
+    read = settings("production", PRODUCTION | values)
+    assert read == Settings(
+        environment="production",
+        certificate_bucket="some-bucket",
+        backups_bucket="some-backups",
+        role_name="some-role",
+        protect=True,
+        trusted_principals=(workers,),
+        operator_principals=(operators,),
+        kms_key_arn=key,
+        inventory=True,
+        pager=Endpoint(PAGER),
+        chat=Endpoint(chat),
+    )
+    assert (Endpoint(PAGER).protocol, Endpoint(chat).protocol) == ("https", "http")
     assert read.tags["environment"] == "production"
+
+
+def test_what_is_not_set_is_off() -> None:
+    """A key, a list or a page that nobody asked for is made, and billed or sent."""
+    assert settings("staging", STAGING) == Settings("staging", "some-bucket", None, "some-role", protect=False)
 
 
 @pytest.mark.parametrize("deployment", ["staging", "production"])
@@ -65,6 +94,10 @@ def test_a_missing_setting_is_named(key: str) -> None:
         ("trustedPrincipals", "arn:aws:iam::123456789012:root"),  # not a list
         ("trustedPrincipals", '{"arn": 1}'),
         ("trustedPrincipals", '["*"]'),  # would let the whole world in
+        ("operatorPrincipals", '["*"]'),
+        ("kmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/certificates"),  # a policy on an alias grants nothing
+        ("inventory", "daily"),
+        ("inventory", "true"),  # the lists go to a bucket that staging does not have
         ("backupsBucket", "some-backups"),  # staging has none
     ],
 )
@@ -72,6 +105,41 @@ def test_a_wrong_setting_is_named(key: str, value: str) -> None:
     """A typo becomes a bucket, a role or a trust of its own."""
     with pytest.raises(SettingsError, match=f"deltacrown-cutover:{key} in Pulumi.staging.yaml"):
         settings("staging", STAGING | {key: value})
+
+
+@pytest.mark.parametrize("key", SECRETS)
+def test_an_endpoint_in_plain_text_is_refused(key: str) -> None:
+    """The key to the pager is committed, and anyone can page the on-call or resolve their page."""
+    command = f"pulumi config set --secret deltacrown-cutover:{key} --stack production"
+    with pytest.raises(
+        SettingsError, match=f"{key} in Pulumi.production.yaml .*plain text: run `{command}`"
+    ) as refusal:
+        settings("production", PRODUCTION | {key: PAGER}, secrets=tuple({*SECRETS} - {key}))
+    assert "told-to-nobody" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("key", SECRETS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://events.example.com/told-to-nobody",
+        "http://8.8.8.8/told-to-nobody",
+        "https:///told-to-nobody",
+        "https://[told-to-nobody",
+        "ftp://10.0.0.1/told-to-nobody",
+        "told-to-nobody",
+    ],
+)
+def test_an_endpoint_that_would_show_its_key_is_refused(key: str, url: str) -> None:
+    """The key travels through the Internet in clear text, or stands in the terminal's scrollback."""
+    with pytest.raises(SettingsError, match=f"{key} in Pulumi.production.yaml is not an https address") as refusal:
+        settings("production", PRODUCTION | {key: url})
+    assert "told-to-nobody" not in str(refusal.value)
+
+
+def test_an_endpoint_is_not_shown() -> None:
+    """A traceback in a CI log shows the settings, and with them the pager's key."""
+    assert "told-to-nobody" not in repr(settings("production", PRODUCTION))
 
 
 @pytest.mark.parametrize("values", [STAGING, STAGING | {"environment": "live"}])

@@ -1,0 +1,155 @@
+"""The roles under which operators, never workers, look at the certificates and retire the local copies."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi_aws import iam
+
+from infra.access import KEY_POLICY_NAME, key_policy, log_resources, policy_document
+from infra.certificate_store import INVENTORY_PREFIX
+from infra.lifecycle import CERTIFICATE_PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cutover.plan import DeploymentNames
+
+READONLY_POLICY_NAME = "CutoverReadonly"
+RETIREMENT_POLICY_NAME = "CutoverRetirement"
+# The bucket's settings that preflight and the doctor hold against what this program declares.
+BUCKET_SETTINGS = (
+    "s3:GetBucketLocation",
+    "s3:GetBucketOwnershipControls",
+    "s3:GetBucketPolicy",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:GetBucketVersioning",
+    "s3:GetEncryptionConfiguration",
+    "s3:GetInventoryConfiguration",
+    "s3:GetLifecycleConfiguration",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatorAccessArgs:
+    """Whom the roles let in, and to what; `principals` are the ARNs of the setting, at least one."""
+
+    names: DeploymentNames
+    bucket_name: str
+    backups_bucket: str | None
+    principals: Sequence[str]
+    log_group_arn: pulumi.Output[str]
+    tags: Mapping[str, str]
+    kms_key_arn: str | None = None
+
+
+def operator_trust_policy(principals: Sequence[str]) -> dict[str, Any]:
+    """Returns who may assume an operator's role: these principals, and no machine."""
+    return policy_document({"Principal": {"AWS": list(principals)}, "Action": "sts:AssumeRole"})
+
+
+def readonly_policy(bucket_name: str, backups_bucket: str | None, log_group_arn: str) -> dict[str, Any]:
+    """Returns what dry runs, checks and the doctor read: certificates, settings, log lines, alarms.
+
+    Old versions of objects are not among it: checks compare what customers get, and that is the current one.
+    """
+    arn = f"arn:aws:s3:::{bucket_name}"
+    statements: list[dict[str, Any]] = [
+        {"Sid": "Certificates", "Action": "s3:GetObject", "Resource": f"{arn}/{CERTIFICATE_PREFIX}*"},
+        {"Sid": "Bucket", "Action": ["s3:ListBucket", *BUCKET_SETTINGS], "Resource": arn},
+        {
+            "Sid": "Logs",
+            "Action": [
+                "logs:DescribeLogStreams",
+                "logs:DescribeMetricFilters",
+                "logs:FilterLogEvents",
+                "logs:GetLogEvents",
+            ],
+            "Resource": log_resources(log_group_arn),
+        },
+        # AWS takes no narrower resource: not for metrics, and not for DescribeAlarms of composite alarms.
+        {"Sid": "Alarms", "Action": ["cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"], "Resource": "*"},
+    ]
+    if backups_bucket is not None:
+        backups = f"arn:aws:s3:::{backups_bucket}"
+        statements += [
+            {"Sid": "Inventory", "Action": "s3:GetObject", "Resource": f"{backups}/{INVENTORY_PREFIX}/*"},
+            {
+                "Sid": "InventoryList",
+                "Action": "s3:ListBucket",
+                "Resource": backups,
+                "Condition": {"StringLike": {"s3:prefix": f"{INVENTORY_PREFIX}/*"}},
+            },
+        ]
+    return policy_document(*statements)
+
+
+def retirement_policy(bucket_name: str, backups_bucket: str) -> dict[str, Any]:
+    """Returns what archive and retirement do: prove the objects, and put archives into the backups bucket.
+
+    They delete nothing in S3, for what they retire lies on the machines' disk.
+    """
+    arn, backups = f"arn:aws:s3:::{bucket_name}", f"arn:aws:s3:::{backups_bucket}"
+    return policy_document(
+        {"Sid": "Certificates", "Action": "s3:GetObject", "Resource": f"{arn}/{CERTIFICATE_PREFIX}*"},
+        {"Sid": "Listing", "Action": "s3:ListBucket", "Resource": arn},
+        {
+            "Sid": "Archives",
+            "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+            "Resource": f"{backups}/*",
+        },
+        {"Sid": "Backups", "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"], "Resource": backups},
+    )
+
+
+class OperatorAccess(pulumi.ComponentResource):
+    """The read-only role and, where there is a backups bucket, the role that retires the local copies."""
+
+    readonly_role: iam.Role
+    retirement_role: iam.Role | None = None
+
+    def __init__(self, name: str, args: OperatorAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("deltacrown:access:OperatorAccess", name, None, opts)
+        self._args = args
+        self.readonly_role = self._role(
+            "readonly",
+            args.names.readonly_role,
+            "DeltaCrown's operators: dry runs, checks and the doctor, without a single write",
+        )
+        self._policy(
+            "readonly",
+            self.readonly_role,
+            READONLY_POLICY_NAME,
+            args.log_group_arn.apply(
+                lambda arn: json.dumps(readonly_policy(args.bucket_name, args.backups_bucket, arn))
+            ),
+        )
+        if args.names.retirement_role is not None and args.backups_bucket is not None:
+            self.retirement_role = self._role(
+                "retirement",
+                args.names.retirement_role,
+                "DeltaCrown's operators: archive local copies into the backups bucket, after proof that S3 has them",
+            )
+            policy = json.dumps(retirement_policy(args.bucket_name, args.backups_bucket))
+            self._policy("retirement", self.retirement_role, RETIREMENT_POLICY_NAME, policy)
+        self.register_outputs({"readonlyRoleArn": self.readonly_role.arn})
+
+    def _role(self, purpose: str, role_name: str, description: str) -> iam.Role:
+        role = iam.Role(
+            purpose,
+            name=role_name,
+            description=description,
+            assume_role_policy=json.dumps(operator_trust_policy(self._args.principals)),
+            tags=self._args.tags,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        if self._args.kms_key_arn is not None:
+            key = key_policy(self._args.kms_key_arn, writes=purpose == "retirement")
+            self._policy(f"{purpose}-key", role, KEY_POLICY_NAME, json.dumps(key))
+        return role
+
+    def _policy(self, name: str, role: iam.Role, policy_name: str, policy: pulumi.Input[str]) -> None:
+        iam.RolePolicy(name, name=policy_name, role=role.name, policy=policy, opts=pulumi.ResourceOptions(parent=self))
