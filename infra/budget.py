@@ -12,7 +12,6 @@ from cutover import cost, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
 
     from cutover.plan import Deployment, Plan
 
@@ -27,11 +26,6 @@ class StorageBudgetArgs:
     deployment: Deployment
     topic_arn: pulumi.Output[str]
     tags: Mapping[str, str]
-
-
-def limit(table: Plan) -> Decimal:
-    """Returns US dollars a month: the estimate for the planned use, times the table's headroom."""
-    return cost.budget_limit(cost.estimate(table.cost, cost.planned_use(table)), table.budget.headroom)
 
 
 def notifications(table: Plan, topic_arn: pulumi.Input[str]) -> list[budgets.BudgetNotificationArgsDict]:
@@ -64,7 +58,7 @@ class StorageBudget(pulumi.ComponentResource):
             name=names.budget(args.deployment),
             budget_type="COST",
             time_unit="MONTHLY",
-            limit_amount=str(limit(args.table)),
+            limit_amount=str(cost.planned_budget(args.table)),
             limit_unit="USD",
             cost_filters=[{"name": "Service", "values": [S3]}],
             notifications=notifications(args.table, args.topic_arn),

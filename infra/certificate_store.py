@@ -42,7 +42,7 @@ class CertificateStoreArgs:
 
     bucket_name: str
     tags: Mapping[str, str]
-    lifecycle_rules: Sequence[s3.BucketLifecycleConfigurationRuleArgsDict] = ()
+    lifecycle_rules: Sequence[s3.BucketLifecycleConfigurationRuleArgsDict]
     kms_key_arn: str | None = None  # None: S3's own keys
     inventory_from: InventorySource | None = None
     inventory_to: InventoryDestination | None = None
@@ -103,13 +103,12 @@ class CertificateStore(pulumi.ComponentResource):
         self._encrypt(args.kms_key_arn)
         self._close_to_the_public(args)
         s3.BucketMetric(name, bucket=self.bucket.bucket, name=REQUEST_METRICS, opts=self._child())
-        if args.lifecycle_rules:
-            s3.BucketLifecycleConfiguration(
-                name,
-                bucket=self.bucket.bucket,
-                rules=args.lifecycle_rules,
-                opts=self._child(depends_on=versioning),  # rules for old versions need versioning
-            )
+        s3.BucketLifecycleConfiguration(
+            name,
+            bucket=self.bucket.bucket,
+            rules=args.lifecycle_rules,
+            opts=self._child(depends_on=versioning),  # rules for old versions need versioning
+        )
         if args.inventory_to is not None:
             self._list_daily(args.inventory_to)
         self.register_outputs({"bucket": self.bucket.bucket, "arn": self.bucket.arn})

@@ -10,7 +10,7 @@ import pulumi
 from pulumi_aws import cloudwatch
 
 from cutover import names
-from infra.budget import limit
+from cutover.cost import planned_budget
 from infra.certificate_store import REQUEST_METRICS
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _surroundings(table: Plan, namespace: str, bucket_name: str) -> list[dict[st
             "title": "S3's cost this month, the whole account, US dollars",
             "metrics": [[*charges, {"stat": "Maximum"}]],
             "period": BILLING_PERIOD,
-            "annotations": {"horizontal": [{"label": "budget", "value": float(limit(table))}]},
+            "annotations": {"horizontal": [{"label": "budget", "value": float(planned_budget(table))}]},
         },
     ]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS: tuple[Deployment, ...] = get_args(Deployment)
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}")
-PRINCIPAL_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::\d{12}:.+")
+PRINCIPAL_ARN = re.compile(r"arn:aws[a-z-]*:(iam|sts)::\d{12}:[^*?]+")  # IAM takes no pattern here
 # A key, never an alias: a role's policy on an alias grants nothing.
 KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+")
 

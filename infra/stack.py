@@ -78,7 +78,7 @@ class Stack:
             settings.certificate_bucket, settings.tags, self.lifecycle_rules, settings.kms_key_arn
         )
         if settings.backups_bucket is not None:
-            backups = CertificateStoreArgs(settings.backups_bucket, settings.tags, kms_key_arn=settings.kms_key_arn)
+            backups = dataclasses.replace(certificates, bucket_name=settings.backups_bucket)
             if settings.inventory:
                 source = InventorySource(settings.certificate_bucket, access.account_id)
                 backups = dataclasses.replace(backups, inventory_from=source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from enum import IntEnum
@@ -44,8 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (plan.PlanError, settings.SettingsError, generate.GenerateError, UnsafeNameError, AlarmError) as error:
         print(f"cutover: {error}", file=sys.stderr)
         return ExitCode.USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; Python would complain at exit
+        return ExitCode.FAILED
     except OSError as error:
-        print(f"cutover: {error.filename}: {error.strerror}; could not look, so nothing is said of it", file=sys.stderr)
+        what = error.filename or "input or output"
+        print(f"cutover: {what}: {error.strerror}; could not look, so nothing is said of it", file=sys.stderr)
         return ExitCode.ERROR
     except KeyboardInterrupt:
         print("cutover: interrupted; nothing was changed by this command", file=sys.stderr)

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["RUNBOOK_SAYS", "Estimate", "Line", "Use", "budget_limit", "estimate", "planned_use", "register", "run"]
+__all__ = [
+    "RUNBOOK_SAYS",
+    "Estimate",
+    "Line",
+    "Use",
+    "budget_limit",
+    "estimate",
+    "planned_budget",
+    "planned_use",
+    "register",
+    "run",
+]
 
 DAYS, SECONDS_OF_DAY = 30, 86400
 BYTES_OF_KB, BYTES_OF_GB = 1000, 2**30
@@ -127,6 +138,12 @@ def budget_limit(estimated: Estimate, headroom: float) -> Decimal:
     return Decimal(math.ceil(estimated.total * Decimal(str(headroom))))
 
 
+def planned_budget(table: plan.Plan) -> Decimal:
+    """What the AWS budget is set to: the plan's use with its probes, US dollars a month, with headroom."""
+    use = planned_use(table, probe_machines=table.cost.planned.probe_machines)
+    return budget_limit(estimate(table.cost, use), table.budget.headroom)
+
+
 def _parts(prices: plan.Cost, use: Use) -> Iterator[tuple[str, Decimal, str, Decimal]]:
     """Name, monthly quantity, unit and unit price of each line."""
     size = use.average_kb * BYTES_OF_KB / BYTES_OF_GB
@@ -197,7 +214,7 @@ def run(options: argparse.Namespace) -> int:
         **{name: value for name, value in given.items() if value is not None},
     )
     estimated = estimate(table.cost, use)
-    limit = budget_limit(estimated, table.budget.headroom)
+    limit = planned_budget(table)
     if options.json:
         print(json.dumps({"use": asdict(use), **asdict(estimated), "budget": limit}, default=float, ensure_ascii=False))
     else:
@@ -233,7 +250,10 @@ def _notes(table: plan.Plan, estimated: Estimate, limit: Decimal) -> Iterator[st
     if not any(line.name.startswith("Probe") for line in estimated.lines):
         probe = sum(line.dollars for line in estimate(table.cost, planned_use(table, 0, probe_machines=1)).lines)
         yield f"- the probe: {_money(Decimal(probe))} for each machine that runs it (--probe-machines counts it)"
-    yield f"Budget: ${limit} a month (total × {table.budget.headroom:g}, rounded up)"
+    yield (
+        f"AWS budget: ${limit} a month (the plan's total with the probes of "
+        f"{table.cost.planned.probe_machines} machines × {table.budget.headroom:g}, rounded up)"
+    )
 
 
 def _price(unit: str, unit_price: Decimal) -> str:

@@ -174,6 +174,7 @@ class PlannedUse(Table):
     puts_per_day: int
     gets_per_day: int
     transfer_out_gb_per_month: int
+    probe_machines: int
 
 
 class Cost(Table):

@@ -66,6 +66,35 @@ def test_each_incident_is_the_tables(deployed: Deployed, deployment: Deployment)
     assert as_asked(held, expected) == expected
 
 
+def waits_for(stack: PulumiStack) -> dict[str, set[str]]:
+    """Kind and name of each resource in the state, and of those that `up` makes before it."""
+    (state,) = (stack.directory / "state" / ".pulumi" / "stacks").rglob(f"{stack.name}.json")
+    held = json.loads(state.read_text(encoding="utf-8"))["checkpoint"]["latest"]["resources"]
+    return {_short(each["urn"]): {_short(urn) for urn in each.get("dependencies", [])} for each in held}
+
+
+def _short(urn: str) -> str:
+    kind, name = urn.split("::")[-2:]
+    return f"{kind.rpartition(':')[2]} {name}"
+
+
+@BOTH
+def test_what_aws_wants_first_is_made_first(deployed: Deployed, deployment: Deployment) -> None:
+    """AWS refuses an incident before its alarms, a budget before its topic lets it in, rules for versions too early.
+
+    The stand-ins take any order, and a parallel `up` gets the right one most of the time.
+    """
+    before = waits_for(stack_of(deployed, deployment))
+    for name, incident in TABLE.incidents.items():
+        named = {f"MetricAlarm {alarm}" for alarm in [*incident.alarms, "silence"]}
+        named |= {f"CompositeAlarm {incident.unless}"} if incident.unless is not None else set()
+        assert before[f"CompositeAlarm {name}"] >= named
+        assert f"TopicPolicy {incident.severity}" in before[f"CompositeAlarm {name}"]
+    assert "TopicPolicy warning" in before["Budget budget"]
+    assert "BucketVersioning certificates" in before["BucketLifecycleConfiguration certificates"]
+    assert "BucketPublicAccessBlock certificates" in before["BucketPolicy certificates"]
+
+
 @BOTH
 def test_each_filter_is_the_tables(deployed: Deployed, deployment: Deployment) -> None:
     """A metric is counted by another pattern, or without the zero that makes silence and health two things."""
@@ -121,7 +150,8 @@ def test_the_budget_is_the_estimates(deployed: Deployed, deployment: Deployment)
     """Costs run away, and the mail about it goes nowhere."""
     budgets, name = deployed.aws.budgets(), names.budget(deployment)
     budget = budgets.describe_budget(AccountId=ACCOUNT, BudgetName=name)["Budget"]
-    assert (float(budget["BudgetLimit"]["Amount"]), budget["BudgetLimit"]["Unit"]) == (20, "USD")
+    assert (float(budget["BudgetLimit"]["Amount"]), budget["BudgetLimit"]["Unit"]) == (32, "USD")
+    assert (budget["BudgetType"], budget["TimeUnit"]) == ("COST", "MONTHLY")
     assert budget["CostFilters"] == {"Service": ["Amazon Simple Storage Service"]}
     notices = budgets.describe_notifications_for_budget(AccountId=ACCOUNT, BudgetName=name)["Notifications"]
     assert sorted((each["NotificationType"], each["Threshold"]) for each in notices) == [

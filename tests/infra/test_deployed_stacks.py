@@ -44,7 +44,7 @@ def test_the_bucket_is_hardened(deployed: Deployed, bucket: str) -> None:
     assert tags["project"] == "deltacrown-cutover"
 
 
-@pytest.mark.parametrize("bucket", [STAGING, PRODUCTION])
+@ALL_BUCKETS
 def test_the_lifecycle_is_the_file(deployed: Deployed, bucket: str) -> None:
     """The bucket follows other rules than the file that people read and apply by hand."""
     held = deployed.aws.s3().get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from rehearsal import declared as declarations
 from rehearsal.declared import declared
 from rehearsal.provider.cloudwatch import Dashboard
-from rehearsal.provider.kept_types import BucketMetric, Inventory
+from rehearsal.provider.kept_types import BucketMetric, CompositeAlarm, Inventory
 from rehearsal.provider.properties import ProviderError, completed
 from rehearsal.provider.resource import ACCOUNT, Clients, Monitoring
 from rehearsal.provider.sns import TopicSubscription
@@ -334,6 +334,15 @@ def test_a_missing_bucket_is_refused_and_not_made(account: Account, resource_typ
     with pytest.raises(ProviderError, match="There is no bucket nowhere"):
         resource_type(clients(account)).create({"bucket": "nowhere", "name": "all"})
     assert "nowhere" not in {bucket["Name"] for bucket in account.aws.s3().list_buckets()["Buckets"]}
+
+
+def test_an_incident_of_alarms_that_do_not_exist_is_refused(account: Account) -> None:
+    """The rehearsal makes an incident before its alarms or its silence, and AWS refuses it: nobody is paged."""
+    suppressor = {"alarm": "unheard-of", "waitPeriod": 60, "extensionPeriod": 60}
+    early = {"alarmName": "early", "alarmRule": 'ALARM("nowhere")', "actionsSuppressor": suppressor}
+    with pytest.raises(ProviderError, match="early names nowhere, unheard-of, and there is no such alarm"):
+        CompositeAlarm(clients(account)).create(completed(CompositeAlarm.fields, early))
+    assert account.kept.get("CompositeAlarm", "early") is None
 
 
 def test_without_a_place_for_alarms_the_provider_says_so(account: Account) -> None:

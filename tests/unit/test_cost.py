@@ -125,7 +125,7 @@ def test_the_table_shows_the_runbooks_words_beside_ours(capsys: pytest.CaptureFi
     assert rows == ["Storage", "Requests", "Requests", "Data", "Total"]
     for line, (printed, _) in zip(lines[1:6], cost.RUNBOOK_SAYS.values(), strict=True):
         assert line.endswith(f"runbook: {printed}")
-    assert lines[-1] == "Budget: $20 a month (total × 1.5, rounded up)"
+    assert lines[-1] == "AWS budget: $32 a month (the plan's total with the probes of 3 machines × 1.5, rounded up)"
     assert "- the probe: $2.80 for each machine" in "\n".join(lines)
     assert "\x1b" not in "".join(lines)
 
@@ -136,7 +136,7 @@ def test_json_holds_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None
     assert document["use"]["transfer_out_gb"] == 2.5
     assert [line["quantity"] for line in document["lines"][1:]] == [30, 0, 2.5]
     assert document["total"] == pytest.approx(0.1071 + 0.00015 + 0.225, abs=1e-4)
-    assert document["budget"] == 1
+    assert document["budget"] == 32
 
 
 @pytest.mark.parametrize(

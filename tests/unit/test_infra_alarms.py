@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from cutover import names, plan
+from cutover import cost, names, plan
 from cutover.alarm_table import Bound
 from cutover.plan import Deployment
 from infra.alarms import composite_alarm, metric_alarm, silence_alarm
-from infra.budget import limit, notifications
+from infra.budget import notifications
 from infra.dashboard import COLUMNS, dashboard_body
 from infra.telemetry import metric_filters
 
@@ -135,7 +135,9 @@ def test_an_alarm_fires_when_its_bound_holds(bound: dict[str, float], operator: 
 
 def test_an_incident_is_any_of_its_alarms_unless_another_explains_it() -> None:
     """An outage of S3 is four pages, and three mails about slowness on top."""
-    page, mail = (composite_alarm(TABLE, "production", incident) for incident in ("consistency", "degraded"))
+    silence = TABLE.silence.model_copy(update={"wait_seconds": 60, "extension_seconds": 120})
+    table = TABLE.model_copy(update={"silence": silence})
+    page, mail = (composite_alarm(table, "production", incident) for incident in ("consistency", "degraded"))
     assert page["alarm_rule"] == (
         'ALARM("deltacrown-production-consistency-mismatch") OR ALARM("deltacrown-production-rollback-inconsistency")'
     )
@@ -144,7 +146,7 @@ def test_an_incident_is_any_of_its_alarms_unless_another_explains_it() -> None:
     assert page["actions_suppressor"] == {
         "alarm": "deltacrown-production-silence",
         "wait_period": 60,
-        "extension_period": 60,
+        "extension_period": 120,
     }
 
 
@@ -242,6 +244,27 @@ def test_the_dashboard_shows_only_what_exists(deployment: Deployment) -> None:
                 assert ids == set(metric[0]["expression"].replace("(", " ").replace(")", " ").split()) - {"+", "/"}
 
 
+def test_graphs_count_what_the_alarms_count() -> None:
+    """The graph averages a rate that the alarm sums, or asks for S3's errors by a filter that does not exist."""
+    graphs = {each["properties"]["title"]: each["properties"] for each in body() if each["type"] == "metric"}
+    namespace = "DeltaCrown/Certificates/production"
+    assert graphs["Reads: fallback ratio"]["metrics"] == [
+        [
+            {
+                "id": "ratio",
+                "expression": "(read_fallback) / (read_success + read_fallback)",
+                "label": "read_fallback_ratio",
+            }
+        ],
+        [namespace, "read_fallback", {"id": "read_fallback", "stat": "Sum", "visible": False}],
+        [namespace, "read_success", {"id": "read_success", "stat": "Sum", "visible": False}],
+    ]
+    bucket = ["BucketName", "some-bucket", "FilterId", "EntireBucket", {"stat": "Sum"}]
+    assert graphs["S3's own errors in 5 minutes"]["metrics"] == [
+        ["AWS/S3", name, *bucket] for name in ("4xxErrors", "5xxErrors")
+    ]
+
+
 def test_no_two_widgets_overlap() -> None:
     """CloudWatch moves one of them away, and one glance shows another picture than was drawn."""
     for one, other in combinations(body(), 2):
@@ -266,7 +289,7 @@ def test_the_dashboard_has_the_tables_limits_and_all_alarms() -> None:
         "rollback-reads": 0.1,
         "consistency-mismatch": 0,
         "rollback-inconsistency": 0.05,
-        "budget": 20,
+        "budget": 32,
     }
     (states,) = (widget["properties"]["alarms"] for widget in body() if widget["type"] == "alarm")
     assert states == ALARM_ARNS
@@ -274,8 +297,15 @@ def test_the_dashboard_has_the_tables_limits_and_all_alarms() -> None:
 
 def test_the_budget_is_the_corrected_estimate_with_headroom() -> None:
     """The budget is guessed once, and is too high to ever speak or too low to be read."""
-    assert limit(TABLE) == 20  # $12.81 (not the runbook's $5, whose transfer is a third of what its GETs are) × 1.5
-    assert [
-        (each["notification_type"], each["threshold"], each["subscriber_sns_topic_arns"])
-        for each in notifications(TABLE, "arn")
-    ] == [("ACTUAL", 80, ["arn"]), ("ACTUAL", 100, ["arn"]), ("FORECASTED", 100, ["arn"])]
+    # ($12.81, not the runbook's $5, whose transfer is a third of what its GETs are, + three probes at $2.80) × 1.5
+    assert cost.planned_budget(TABLE) == 32
+    common = {
+        "comparison_operator": "GREATER_THAN",
+        "threshold_type": "PERCENTAGE",
+        "subscriber_sns_topic_arns": ["arn"],
+    }
+    assert notifications(TABLE, "arn") == [
+        {"notification_type": "ACTUAL", "threshold": 80, **common},
+        {"notification_type": "ACTUAL", "threshold": 100, **common},
+        {"notification_type": "FORECASTED", "threshold": 100, **common},
+    ]

@@ -95,6 +95,7 @@ def test_a_missing_setting_is_named(key: str) -> None:
         ("trustedPrincipals", '{"arn": 1}'),
         ("trustedPrincipals", '["*"]'),  # would let the whole world in
         ("operatorPrincipals", '["*"]'),
+        ("operatorPrincipals", '["arn:aws:iam::123456789012:role/*"]'),  # IAM refuses it, after the buckets are made
         ("kmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/certificates"),  # a policy on an alias grants nothing
         ("inventory", "daily"),
         ("inventory", "true"),  # the lists go to a bucket that staging does not have

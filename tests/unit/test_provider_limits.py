@@ -61,7 +61,7 @@ TAKEN: list[tuple[type[ResourceType], dict[str, Any]]] = [
     (MetricAlarm, SINGLE | {"period": 3600, "evaluationPeriods": 168}),
     (MetricAlarm, math(*(metric(f"m{number}") for number in range(10)))),
     (MetricAlarm, math(metric("m0"), dimensions={})),
-    (CompositeAlarm, COMPOSITE | {"alarmRule": "x" * 10_240}),
+    (CompositeAlarm, COMPOSITE | {"alarmRule": 'ALARM("a")'.ljust(10_240)}),
     (LogMetricFilter, transformation(defaultValue="0")),
     (LogMetricFilter, transformation(dimensions={"a": "$.a", "b": "$.b", "c": "$.c"})),
     (LogMetricFilter, FILTER | {"name": "f" * 512, "pattern": "x" * 1024}),
@@ -92,12 +92,17 @@ REFUSED: list[tuple[type[ResourceType], dict[str, Any], str]] = [
     (MetricAlarm, math(metric("M0")), "the Id M0 of a metric"),
     (MetricAlarm, math(metric("m0", compared=True)), "exactly one of Metrics has ReturnData"),
     (MetricAlarm, math(metric("m0") | {"expression": "1"}), "m0 takes one of Expression and MetricStat"),
+    (MetricAlarm, math(metric("m1")), "the expression e names m0, which is no Id of Metrics"),
+    (MetricAlarm, math(metric("m0"), {"id": "f", "expression": "m0 /"}), "Expression 'm0 /', position 5"),
     (CompositeAlarm, COMPOSITE | {"alarmName": "c" * 256}, "its name has more than 255 characters"),
-    (CompositeAlarm, COMPOSITE | {"alarmRule": "x" * 10_241}, "its rule has more than 10240 characters"),
+    (CompositeAlarm, COMPOSITE | {"alarmRule": 'ALARM("a")'.ljust(10_241)}, "it has 10241 characters"),
+    (CompositeAlarm, COMPOSITE | {"alarmRule": 'ALARM("a") OR'}, "Invalid rule"),
     (LogMetricFilter, transformation(defaultValue="0", dimensions={"a": "$.a"}), "dimensions and a default value"),
     (LogMetricFilter, transformation(dimensions=dict.fromkeys("abcd", "$.a")), "more than 3 dimensions"),
     (LogMetricFilter, FILTER | {"name": "f" * 513}, "its name has more than 512 characters"),
-    (LogMetricFilter, FILTER | {"pattern": "x" * 1025}, "its pattern has more than 1024 characters"),
+    (LogMetricFilter, FILTER | {"pattern": "x" * 1025}, "it has 1025 characters"),
+    (LogMetricFilter, FILTER | {"pattern": "METRIC: cert.s3="}, "Invalid filter pattern"),
+    (LogMetricFilter, FILTER | {"pattern": "{ $.a = }"}, "Invalid filter pattern"),
 ]
 
 

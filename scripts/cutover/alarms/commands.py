@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from cutover.alarms.errors import AlarmError
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Callable, Iterable, Mapping
 
     Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["answer_lines", "register"]
 
 DONE, FAILED = 0, 1
+AS_WRITTEN = argparse.RawDescriptionHelpFormatter  # a wrapped example could not be copied: it holds a JSON line
 JSON_LINES = {
     "evaluate": (
         "the state of an alarm after some datapoints, by CloudWatch's rules",
@@ -46,9 +47,10 @@ def register(commands: Subparsers) -> None:
         parser = subcommands.add_parser(
             name,
             help=purpose,
-            description=f"Answers {purpose}: a JSON document a line in, one out, in the same order. A line that "
-            "cannot be answered gets an error of its own. Exit 0: every line was answered; 1: some were not.",
+            description=f"Answers {purpose}.\nA JSON document a line in, one out, in the same order; an error, if it "
+            "cannot be answered.\nExit 0: every line was answered; 1: some were not.",
             epilog=f"example: {example}",
+            formatter_class=AS_WRITTEN,
         )
         parser.add_argument("file", nargs="?", type=Path, help="JSON Lines (default: standard input)")
         parser.set_defaults(command=_json_lines, answer=name)
@@ -61,10 +63,11 @@ def _register_test(subcommands: Subparsers) -> None:
     parser = subcommands.add_parser(
         "test",
         help="replay a scenario or a log against the declared alarms: who is told what, in which minute",
-        description="Replays scenarios (YAML) or exported logs against the alarms that the Pulumi program declares. "
+        description="Replays scenarios (YAML) or exported logs against the alarms that the Pulumi program declares.\n"
         "Exit 0: all expectations hold; 1: one does not; 2: bad input; 3: nothing was measured.",
-        epilog="examples: cutover alarms test ops/scenarios/*.yml        "
-        "cutover alarms test --stack staging --plot night.svg events.json",
+        epilog="examples:\n  cutover alarms test ops/scenarios/*.yml\n"
+        "  cutover alarms test --stack staging --plot night.svg events.json",
+        formatter_class=AS_WRITTEN,
     )
     parser.add_argument("sources", nargs="+", type=Path, metavar="FILE", help="a scenario, or a log file")
     parser.add_argument("--stack", choices=["staging", "production"], help="whose alarms (default: the scenario's)")
@@ -79,7 +82,8 @@ def _register_query(subcommands: Subparsers) -> None:
         "query",
         help="run a saved Logs Insights query over exported log events",
         description="Runs a query of ops/queries/ (by name) or of a file over log events that were exported with "
-        "`aws logs filter-log-events --output json`, or over JSON Lines of the same events.",
+        "`aws logs filter-log-events --output json`, JSON Lines of the same events or of `journalctl -o json --all`, "
+        "or plain log lines.",
         epilog="example: cutover alarms query upload-failures events.json",
     )
     parser.add_argument("query", metavar="NAME|FILE", help="a file name in ops/queries/, or a path")

@@ -88,8 +88,9 @@ class CompositeAlarm:
         ]
         if changed:
             todo = actions(self._declared, self.state) if acts_on_change else ()
-            suppressed_by = None if acts_on_change else decision.suppressed_by
-            happened.append(Transition(at, self.name, "composite", old, self.state, reason, todo, suppressed_by))
+            happened.append(
+                Transition(at, self.name, "composite", old, self.state, reason, todo, decision.suppressed_by)
+            )
         return happened
 
     def _reason(self, states: Mapping[str, str]) -> str:

@@ -155,7 +155,10 @@ def _filling(word: str, filled: Node) -> Node:
 def _metrics(part: str) -> Node:
     def metrics(scope: Scope) -> Value:
         # Each is a series: the scope's metrics come from no expression.
-        return tuple(value for name in scope.metrics if part in name and isinstance(value := scope.values[name], list))
+        found = [value for name in scope.metrics if part in name and isinstance(value := scope.values[name], list)]
+        if not found:
+            raise ExpressionError(f'METRICS("{part}"): no metric has an Id with {part!r} in it: correct the text')
+        return tuple(found)
 
     return metrics
 

@@ -183,6 +183,7 @@ def _deviation(present: list[float], _periods: int) -> Point:
 # From the points that exist and the number of periods (or of series) to one number. Silent about gaps in all but AVG.
 _AGGREGATES: dict[str, Callable[[list[float], int], Point]] = {
     "AVG": _mean,
+    "DATAPOINT_COUNT": lambda present, _periods: float(len(present)),
     "MAX": lambda present, _periods: max(present, default=None),
     "MIN": lambda present, _periods: min(present, default=None),
     "STDDEV": _deviation,
@@ -306,6 +307,24 @@ def _aggregator(name: str) -> Callable[..., Value]:
     return lambda _scope, value: _aggregate(name, value)
 
 
+def _diff_time(scope: Scope, value: Value) -> Value:
+    seconds = _period(scope, "DIFF_TIME")
+
+    def times(points: Series) -> Series:
+        return [None if point is None else seconds * index for index, point in enumerate(points)]
+
+    return map_series("DIFF_TIME", lambda points: _changes(times(points)), value)
+
+
+def _of_array(name: str, take: Callable[[tuple[Series, ...]], Value]) -> Callable[..., Value]:
+    def apply(_scope: Scope, value: Value) -> Value:
+        if not isinstance(value, tuple):
+            raise ExpressionError(f"{name} takes an array of time series: write METRICS() or [m1, m2]")
+        return take(value)
+
+    return apply
+
+
 def _rate(scope: Scope, value: Value) -> Value:
     seconds = _period(scope, "RATE")
     return map_series("RATE", lambda points: _changes(points, seconds), value)
@@ -316,11 +335,15 @@ FUNCTIONS: dict[str, tuple[int, int, Callable[..., Value]]] = {
     "ABS": (1, 1, _pointwise(abs)),
     "CEIL": (1, 1, _pointwise(_rounded(math.ceil))),
     "DIFF": (1, 1, _over_series("DIFF", _changes)),
+    "DIFF_TIME": (1, 1, _diff_time),
     "FILL": (2, 2, _fill),
+    "FIRST": (1, 1, _of_array("FIRST", lambda array: array[0])),
     "FLOOR": (1, 1, _pointwise(_rounded(math.floor))),
     "IF": (2, 3, _if),
+    "LAST": (1, 1, _of_array("LAST", lambda array: array[-1])),
     "LOG": (1, 1, _pointwise(_positive(math.log))),
     "LOG10": (1, 1, _pointwise(_positive(math.log10))),
+    "METRIC_COUNT": (1, 1, _of_array("METRIC_COUNT", lambda array: float(len(array)))),
     "PERIOD": (1, 1, _period_function),
     "RATE": (1, 1, _rate),
     "RUNNING_SUM": (1, 1, _over_series("RUNNING_SUM", _running_sum)),

@@ -120,7 +120,9 @@ def _period(by_id: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> f
     periods = set()
     for name in metrics:
         stat = {} if by_id[name].get("MetricStat") is None else by_id[name]["MetricStat"]
-        period = stat.get("Period") if isinstance(stat, dict) else stat
+        if not isinstance(stat, dict):
+            raise AlarmError(f"Metrics.{name}.MetricStat is {stat!r}: write {{Metric, Period, Stat}}")
+        period = stat.get("Period")
         if period is not None and (not isinstance(period, int) or isinstance(period, bool) or period < 1):
             raise AlarmError(f"Metrics.{name}.MetricStat.Period is {period!r}: give the metric's period in seconds")
         periods.add(period)

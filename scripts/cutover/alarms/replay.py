@@ -127,7 +127,7 @@ def _test(source: Path, options: argparse.Namespace) -> int:
         shown, expected = replay_scenario(str(source), given, declared, step), given.expect
     else:
         deployment: plan.Deployment = options.stack or "production"
-        lines = exported_log.read(source)
+        lines = exported_log.lines(source)
         if not lines:
             print(f"{source}: no log line, so nothing was measured: export the lines of the time in question")
             return MEASURED_NOTHING

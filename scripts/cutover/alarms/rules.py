@@ -238,11 +238,11 @@ def answer(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _combine(document: Mapping[str, Any]) -> str:
-    if not {"rule", "states"} <= set(document) <= {"rule", "states", "suppressor"}:
+    if not {"rule", "states"} <= set(document):
         raise AlarmError(
             f"a line has the keys rule, states and perhaps suppressor, and this one has {sorted(document)}"
         )
-    rule, states, suppressor = document["rule"], document["states"], document.get("suppressor", {})
+    rule, states, suppressor = document["rule"], document["states"], document.get("suppressor") or {}
     if not isinstance(rule, str):
         raise AlarmError("rule is no text: write one such as ALARM(disk)")
     for key, value in (("states", states), ("suppressor", suppressor)):

@@ -54,7 +54,7 @@ Minute = Annotated[int, Field(ge=0)]
 Minutes = Annotated[range, PlainValidator(_minutes)]
 Share = Annotated[Fraction, PlainValidator(_share)]
 Rate = Annotated[Fraction, PlainValidator(_rate)]
-Milliseconds = Annotated[float, Field(ge=0)]
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NONE = Fraction(0)
 
 
@@ -127,7 +127,14 @@ class Expectations(Table):
         if not isinstance(given, dict):
             return given
         rest = {key: value for key, value in given.items() if key in cls.model_fields and key != "alarms"}
-        return {**rest, "alarms": {key: value for key, value in given.items() if key not in rest}}
+        alarms = {key: value for key, value in given.items() if key not in rest}
+        known = plan.load().alarms
+        if unknown := [key for key in alarms if key not in known]:
+            raise ValueError(
+                f"there is no alarm {unknown[0]!r}; alarms: {', '.join(known)}; beside them: pages, resolved, mails, "
+                "others"
+            )
+        return {**rest, "alarms": alarms}
 
 
 class Scenario(Table):
@@ -152,13 +159,10 @@ class Scenario(Table):
         return self
 
     @model_validator(mode="after")
-    def _expects_what_exists(self) -> Self:
+    def _sends_what_exists(self) -> Self:
         table = plan.load()
         if self.expect is None:
             return self
-        unknown = sorted(set(self.expect.alarms) - set(table.alarms))
-        if unknown:
-            raise ValueError(f"expect.{unknown[0]}: there is no such alarm; alarms: {', '.join(table.alarms)}")
         for key in ("pages", "resolved", "mails"):
             for sent in getattr(self.expect, key) or ():
                 if sent.incident not in {*table.incidents, *table.alarms}:

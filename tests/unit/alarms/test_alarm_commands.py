@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -52,10 +53,34 @@ def test_every_line_gets_its_answer(command: str, good: bytes, answer: dict[str,
     assert ask(command, good)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "document"),
+    [
+        ("evaluate", {"alarm": ALARM, "datapoints": [7], "state": "OK", "sample_counts": None}),
+        ("match", {"pattern": "a", "message": "a"}),
+        ("combine", {"rule": "TRUE", "states": {}, "suppressor": None}),
+    ],
+)
+def test_what_else_a_line_says_is_not_looked_at(command: str, document: dict[str, Any]) -> None:
+    """A file of cases that numbers or names them would get no answer at all."""
+    assert ask(command, line(**document, case="7 of 9"))[0] == 0
+
+
 def test_a_field_of_a_space_delimited_pattern_is_answered() -> None:
     """Without the fields nobody can check what a filter takes its number from."""
     _, answers = ask("match", line(pattern="[level, ..., value]", message="INFO took 12"))
     assert answers == [{"matches": True, "fields": {"$level": "INFO", "$value": "12"}}]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "match", "combine"])
+def test_the_example_of_the_help_can_be_copied(command: str) -> None:
+    """Who tries the command for the first time must not be answered "no JSON"."""
+    help_text = subprocess.run(
+        [sys.executable, "-m", "cutover.cli", "alarms", command, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    echo = re.search(rf"^example: echo '(.*)' \| cutover alarms {command}$", help_text, re.MULTILINE)
+    assert echo is not None
+    assert ask(command, echo[1].encode())[0] == 0
 
 
 def test_numbers_that_json_has_not_are_refused() -> None:
@@ -74,3 +99,17 @@ def test_an_error_of_the_evaluator_is_an_answer() -> None:
     output = io.StringIO()
     assert answer_lines(refuse, [b"{}"], output) == 1
     assert json.loads(output.getvalue()) == {"error": "Threshold is missing: give one"}
+
+
+def test_a_reader_that_leaves_early_gets_no_complaint() -> None:
+    """`… | head` would end with a sentence about a broken pipe, which looks like a failure of the evaluation."""
+    program = [sys.executable, "-m", "cutover.cli", "alarms", "combine"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdin is not None
+        assert started.stdout is not None
+        assert started.stderr is not None
+        started.stdout.close()
+        started.stdin.write(line(rule="TRUE", states={}) + b"\n")
+        started.stdin.close()
+        assert started.stderr.read() == b""
+    assert started.returncode == 1

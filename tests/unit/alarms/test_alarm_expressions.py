@@ -169,6 +169,12 @@ def test_a_comparison_binds_less_than_arithmetic(comparison: str) -> None:
         ("SUM(FILL([m, g], 0))", [1, 3, -4, 7.5]),
         ("SUM(METRICS())", [1, 3, -4, 7.5]),
         ('SUM(METRICS("g"))', [None, 3, None, 5]),
+        ("DATAPOINT_COUNT([m, g])", [1, 1, 1, 2]),
+        ("m - m + DATAPOINT_COUNT(m)", [3, None, 3, 3]),
+        ("m - m + DATAPOINT_COUNT(e)", [0, None, 0, 0]),
+        ("m - m + METRIC_COUNT([m, g, e])", [3, None, 3, 3]),
+        ("FIRST([m, g])", [1, None, -4, 2.5]),
+        ("LAST([m, g])", [None, 3, None, 5]),
         ("SUM([e, e])", [None] * 4),
         ("m + SUM(e)", [1, None, -4, 2.5]),
         ("m + MAX(e)", [None] * 4),
@@ -210,9 +216,11 @@ def test_the_period_is_that_of_the_metrics() -> None:
     values: dict[str, Points] = {"m": [60, None, 180, 60]}
     assert compile_expression("m / PERIOD(m)").series(values, 60) == [1, None, 3, 1]
     assert compile_expression("RATE(m)").series(values, 60) == [None, None, 1, -2]
+    assert compile_expression("DIFF_TIME(m)").series(values, 60) == [None, None, 120, 60]
     for text, problem in (
         ("m / PERIOD(m)", "no"),
-        ("RATE(m)", "none is known"),
+        ("RATE(m)", "RATE needs the period .* none is known"),
+        ("DIFF_TIME(m)", "DIFF_TIME needs the period .* none is known"),
         ("m / PERIOD(m + 1)", "id of a metric"),
     ):
         with pytest.raises(ExpressionError, match=problem):
@@ -266,6 +274,9 @@ def test_what_is_no_metric_math_is_refused_at_its_place(text: str, position: int
         ("TIME_SERIES(m1)", "single number"),
         ("m1 + AVG(5)", "AVG takes"),
         ("DIFF(5)", "DIFF takes"),
+        ("FIRST(m1)", "FIRST takes an array"),
+        ("m1 / METRIC_COUNT(m1)", "METRIC_COUNT takes an array"),
+        ('SUM(METRICS("error"))', "no metric has an Id with 'error'"),
         ("FILL(5, m1)", "FILL takes"),
         ("FILL(m1, [m1, m2])", "not with an array"),
         ("IF([m1, m2], 1, 0)", "not arrays"),
@@ -333,7 +344,8 @@ def test_a_single_metric_may_be_what_is_returned() -> None:
         ([{"Id": "a", "ReturnData": "false"}], r"a\.ReturnData"),
         ([{"Id": "a", "MetricStat": {"Period": 0}}], r"a\.MetricStat\.Period"),
         ([{"Id": "a", "MetricStat": {"Period": [60]}}], r"a\.MetricStat\.Period"),
-        ([{"Id": "a", "MetricStat": "Sum"}], r"a\.MetricStat"),
+        ([{"Id": "a", "MetricStat": "Sum"}], r"a\.MetricStat is 'Sum'"),
+        ([{"Id": "a", "MetricStat": 60}], r"a\.MetricStat is 60"),
         ([query("a"), query("b", "a")], "true for 0 of them"),
         ([query("a", returned=True), query("b", "a", returned=True)], r"true for 2 of them \(a, b\)"),
         ([query("a"), {"Id": "b", "Expression": "a"}, {"Id": "c", "Expression": "a"}], "true for 2"),

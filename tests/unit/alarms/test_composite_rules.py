@@ -197,11 +197,9 @@ def test_answers(document: dict[str, Any], expected: str) -> None:
     [
         ({"rule": "ALARM(a)"}, "keys"),
         ({"states": {}}, "keys"),
-        ({"rule": "TRUE", "states": {}, "state": "OK"}, "keys"),
         ({"rule": 1, "states": {}}, "rule is no text"),
         ({"rule": "TRUE", "states": []}, "states is no object"),
         ({"rule": "TRUE", "states": {}, "suppressor": "s"}, "suppressor is no object"),
-        ({"rule": "TRUE", "states": {}, "suppressor": None}, "suppressor is no object"),
         ({"rule": "TRUE", "states": {}, "suppressor": {"state": "ALERT"}}, "the suppressor is 'ALERT'"),
         ({"rule": "TRUE", "states": {"a": "alarm"}}, "a is 'alarm'"),
         ({"rule": "TRUE", "states": {"a": ["OK"]}}, "a is ['OK']"),

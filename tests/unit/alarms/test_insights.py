@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -286,6 +288,7 @@ def test_comments_are_lines() -> None:
         ("parse @message /(a)/", "extracts nothing"),
         ("fields @message |", "a name is missing before the end"),
         ("", "a name is missing before the end"),
+        (f"filter {'(' * 2000}a = 1{')' * 2000}", "nested too deep"),
         ('filter a = "open', '`"` is not run here'),
     ],
 )
@@ -356,8 +359,9 @@ EVENTS: list[dict[str, Any]] = [
         json.dumps({"events": EVENTS, "searchedLogStreams": []}, indent=4),
         json.dumps(EVENTS, indent=4),
         "\n".join(json.dumps(event) for event in EVENTS) + "\n\n",
+        "\ufeff" + json.dumps({"events": EVENTS}),
     ],
-    ids=["document", "list", "lines"],
+    ids=["document", "list", "lines", "byte order mark"],
 )
 def test_exports_are_read(text: str, saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same events give the same answer, and a log line cannot drive the terminal."""
@@ -366,6 +370,18 @@ def test_exports_are_read(text: str, saved: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out) == [{"@logStream": "web1", "@message": "a\x1b[2J"}]
     assert run_query(str(saved / "messages.logsinsights"), str(saved / "events"), as_json=False) == 0
     assert capsys.readouterr().out == "@logStream  @message\nweb1        a\\x1b[2J\n1 rows from 2 events\n"
+
+
+def test_half_a_character_is_shown(saved: Path) -> None:
+    """JSON can spell what no UTF-8 can: the one odd line must not end the search in a traceback."""
+    (saved / "events").write_text('{"timestamp": 1, "message": "a \\ud800"}\n')
+    for as_json, shown in ((["--json"], rb"a \ud800"), ([], rb"a \xd800")):
+        done = subprocess.run(
+            [sys.executable, "-m", "cutover.cli", "alarms", "query", *as_json, "messages", str(saved / "events")],
+            capture_output=True,
+            check=True,
+        )
+        assert shown in done.stdout
 
 
 def test_plain_lines_from_standard_input(

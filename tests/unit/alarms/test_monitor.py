@@ -97,6 +97,11 @@ class TestStatistics:
         metric.add(-1, 0)
         assert metric.series(Statistic.named("p50"), range(1, 2), 1) == [None]
 
+    def test_a_nought_has_one(self) -> None:
+        metric = Metric(0)
+        metric.add(0, 0)
+        assert metric.series(Statistic.named("p50"), range(1, 2), 1) == [0]
+
     @pytest.mark.parametrize("statistic", ["tm90", "p101", "p", "sum", "", None, 95])
     def test_another_statistic_is_refused(self, statistic: object) -> None:
         with pytest.raises(AlarmError, match="is not known"):
@@ -149,6 +154,15 @@ class TestMetricFilters:
     def test_a_default_is_one_sample_and_gives_way_to_a_match(self) -> None:
         assert self.values(7, [(1.0, "fine"), (2.0, "fine"), (61.0, "fine"), (62.0, "ERROR")]) == [7, 1, None, None]
 
+    def test_a_matching_value_that_equals_the_default_stays(self) -> None:
+        """Else the smallest latencies vanish, and the average of the rest pages."""
+        declared = a_filter("{ $.value = * }", default=0, value="$.value")
+        monitor = Monitor(Resources([an_alarm(Statistic="Average")], (), [declared]), START)
+        for value in (0, 8):
+            monitor.log(GROUP, json.dumps({"value": value}), START)
+        monitor.advance(START + 60)
+        assert monitor.values["errors"] == 4
+
     def test_a_number_is_taken_out_of_a_json_line(self) -> None:
         declared = a_filter('{ $.metric_name = "put_ms" }', value="$.value")
         monitor = Monitor(Resources([an_alarm()], (), [declared]), START)
@@ -197,6 +211,15 @@ class TestTime:
         assert history(monitor.advance(START + 120)) == [(2, "ALARM")]
         monitor.log(GROUP, "fine", START + 170)
         assert history(monitor.advance(START + 180)) == [(3, "OK")]
+
+    def test_a_late_line_corrects_a_minute_that_was_judged(self) -> None:
+        """A machine that delivers a minute late would never page where two minutes in a row have to fail."""
+        monitor = Monitor(Resources([an_alarm(EvaluationPeriods=2)]), START)
+        monitor.put(NAMESPACE, "errors", 0, START)
+        assert history(monitor.advance(START + 60)) == [(1, "OK")]
+        monitor.put(NAMESPACE, "errors", 6, START)
+        monitor.put(NAMESPACE, "errors", 6, START + 60)
+        assert history(monitor.advance(START + 120)) == [(2, "ALARM")]
 
     def test_values_may_be_put_in_advance(self) -> None:
         """A silence is written for the next hours at its start, and must end by itself."""
@@ -332,6 +355,21 @@ class TestCompositeAlarms:
             (int(each.at - START) // 60, each.kind, each.new, each.actions)
             for each in seen
             if each.alarm == "incident" and each.at > START + 120  # the first OK
+        ]
+
+    def test_a_period_that_ended_between_two_minutes_sends_before_the_change(self) -> None:
+        """A resolve whose page was never sent tells nobody that there was an outage."""
+        suppressed = a_composite(
+            "incident",
+            "ALARM(a)",
+            ActionsSuppressor="silence",
+            ActionsSuppressorWaitPeriod=0,
+            ActionsSuppressorExtensionPeriod=90,
+        )
+        seen = self.replay([suppressed], a=range(2, 7), silence=range(1, 5))
+        assert [(int(each.at - START) // 60, each.kind, each.new, each.actions) for each in seen[-2:]] == [
+            (8, "action", "ALARM", (PAGE,)),
+            (8, "composite", "OK", (RESOLVE,)),
         ]
 
     def test_a_page_waits_for_the_suppressor_and_is_sent_then(self) -> None:

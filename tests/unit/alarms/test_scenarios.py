@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cutover import plan
-from cutover.alarms import scenario, site_lines
+from cutover.alarms import exported_log, scenario, site_lines
 from cutover.alarms.errors import AlarmError
 from cutover.alarms.expectations import broken_expectations
 from cutover.alarms.replay import replay_scenario, run_test
@@ -117,7 +117,10 @@ class TestLanguage:
             ({"phases": [{"minutes": "0-11"}]}, "minute 10 lies behind the end"),
             ({"events": [{"minute": 10, "silence_minutes": 1}]}, "minute 10 lies behind the end"),
             ({"events": [{"minute": 1}]}, "give one of consistency_mismatch and silence_minutes"),
-            ({"expect": {"upload-failure": []}}, "expect.upload-failure: there is no such alarm"),
+            ({"expect": {"upload-failure": []}}, "expect: there is no alarm 'upload-failure'"),
+            ({"expect": {"pagess": [{"minute": 1, "incident": "s3"}]}}, "expect: there is no alarm 'pagess'"),
+            ({"expect": {5: []}}, "expect: there is no alarm 5"),
+            ({"phases": [{"minutes": "0-5", "upload_ms": float("inf")}]}, "phases.0.upload_ms: "),
             (
                 {"expect": {"pages": [{"minute": 1, "incident": "s4"}]}},
                 "expect.pages: there is no incident or alarm 's4'",
@@ -244,8 +247,17 @@ class TestCommand:
             '{"__REALTIME_TIMESTAMP": "1767225601000000", "MESSAGE": "METRIC: cert.s3.save.fail=1"}\n' * 2,
             json.dumps({"__REALTIME_TIMESTAMP": "1767225601000000", "MESSAGE": list(b"METRIC: cert.s3.save.fail=1")})
             + '\n\n{"__REALTIME_TIMESTAMP": "1767225601000000", "MESSAGE": "METRIC: cert.s3.save.fail=1"}\n',
+            '{"__REALTIME_TIMESTAMP": "1767225601000000", "MESSAGE": "METRIC: cert.s3.save.fail=1\u2028\x85"}\n' * 2,
+            "\ufeff" + '{"timestamp": 1767225601000, "message": "METRIC: cert.s3.save.fail=1"}\r\n' * 2,
         ],
-        ids=["filter-log-events", "its events", "journal", "journal with bytes"],
+        ids=[
+            "filter-log-events",
+            "its events",
+            "journal",
+            "journal with bytes",
+            "journal with Unicode's line ends",
+            "byte order mark and CR LF",
+        ],
     )
     def test_an_exported_log(
         self, tmp_path: Path, resource_file: Path, capsys: pytest.CaptureFixture[str], text: str
@@ -258,13 +270,26 @@ class TestCommand:
         assert (fired["minute"], fired["old"], fired["new"]) == (1, "INSUFFICIENT_DATA", "ALARM")
         assert documents[-1] == {"source": str(path), "lines": 2, "verdict": None, "broken": []}
 
+    def test_lines_are_in_the_order_of_their_times(self, tmp_path: Path) -> None:
+        """Streams of several machines are exported one after the other; `timestamp` is in milliseconds."""
+        path = tmp_path / "events.json"
+        path.write_text('{"timestamp": 2500, "message": "b"}\n{"timestamp": 0, "message": "a"}\n')
+        assert exported_log.lines(path) == [(0, "a"), (2.5, "b")]
+
     @pytest.mark.parametrize(
         ("text", "sentence"),
         [
-            ("INFO METRIC: cert.s3.save.fail=1", "line 1 is no JSON"),
-            ('{"timestamp": 1, "message": "a"}\n{"timestamp": 2}', "event 2 needs timestamp"),
-            ('{"timestamp": "now", "message": "a"}', "event 1 needs timestamp"),
-            ("[1]", "event 1 needs timestamp"),
+            ("INFO METRIC: cert.s3.save.fail=1", "line 1 lacks timestamp"),
+            ('{"timestamp": 1, "message": "a"}\n{"timestamp": 2}', "line 2 is of another kind"),
+            ('{"timestamp": "now", "message": "a"}', "line 1 lacks timestamp"),
+            ('{"timestamp": 1e999, "message": "a"}', "line 1 lacks timestamp"),
+            ('{"timestamp": -1, "message": "a"}', "line 1 lacks timestamp"),
+            (f'{{"timestamp": {10**400}, "message": "a"}}', "line 1 lacks timestamp"),
+            ('{"__REALTIME_TIMESTAMP": "1767225601000000", "MESSAGE": null}', "line 1 lacks timestamp"),
+            ('{"__REALTIME_TIMESTAMP": "soon", "MESSAGE": "a"}', "line 1 lacks timestamp"),
+            ('{"__REALTIME_TIMESTAMP": "1767225601000000", "MESSAGE": [256]}', "line 1 lacks timestamp"),
+            ("[" * 100_000, "line 1 lacks timestamp"),
+            ("[1]", "event 1 lacks timestamp"),
         ],
     )
     def test_a_log_that_cannot_be_read_is_named(

@@ -7,8 +7,9 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from cutover.alarms import exported_log
 from cutover.alarms.errors import AlarmError
 from cutover.alarms.insights.query import compile_query
 
@@ -17,11 +18,10 @@ if TYPE_CHECKING:
 
     from cutover.alarms.insights.rows import Value
 
-__all__ = ["events", "run_query", "saved_query"]
+__all__ = ["run_query", "saved_query"]
 
 DONE, INCONCLUSIVE = 0, 3
 SUFFIX = ".logsinsights"
-END_OF_TIME = 253_402_300_800_000  # the year 10000, ms: nothing later can be shown as a date
 
 
 def run_query(query: str, source: str, *, as_json: bool) -> int:
@@ -29,20 +29,20 @@ def run_query(query: str, source: str, *, as_json: bool) -> int:
 
     Args:
         query: the name of a saved query, or a path.
-        source: the events' file, or `-` for standard input; see `events`.
+        source: the events' file, or `-` for standard input; see `exported_log.events`.
         as_json: one JSON document instead of a table.
 
     Raises:
         AlarmError: there is no such query, it uses what is not run here, or the events cannot be read.
     """
     compiled = compile_query(_text(str(saved_query(query))))
-    looked_at = list(events(_text(source), source))
+    looked_at = list(exported_log.events(_text(source), source))
     if not looked_at:
         print(f"cutover: {source}: holds no event, so nothing is said: export a longer time", file=sys.stderr)
         return INCONCLUSIVE
     found = compiled.run(looked_at)
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(found))
     else:
         print("\n".join([*_table(found, compiled.shown), f"{len(found)} rows from {len(looked_at)} events"]))
     return DONE
@@ -64,57 +64,11 @@ def saved_query(name: str) -> Path:
     return path
 
 
-def events(text: str, source: str) -> Iterator[Mapping[str, Any]]:
-    """Reads exported events, or plain log lines, which have no times.
-
-    Args:
-        text: what `aws logs filter-log-events --output json` printed (or its `events` alone), the same events as JSON
-            Lines, or log lines.
-        source: where the text is from.
-
-    Raises:
-        AlarmError: the text is none of them, or is cut off; names `source` and the line.
-    """
-    document = _parsed(text)
-    listed = document.get("events") if isinstance(document, dict) else document
-    if isinstance(listed, list):
-        for number, event in enumerate(listed, start=1):
-            if not _is_event(event):
-                raise AlarmError(
-                    f"{source}: event {number} lacks timestamp (ms since 1970) or message: export it again"
-                )
-            yield event
-        return
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    exported = bool(lines) and _is_event(_parsed(lines[0][1]))
-    for number, line in lines:
-        parsed = _parsed(line)
-        if parsed is None and line.lstrip().startswith("{"):
-            raise AlarmError(f"{source}: line {number} is JSON that is cut off: export it again")
-        if _is_event(parsed) != exported:
-            raise AlarmError(f"{source}: line {number} is of another kind than the first line: give one export")
-        yield parsed if exported else {"message": line}
-
-
 def _text(source: str) -> str:
     try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        return sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise AlarmError(f"{source}: is no UTF-8 text ({error.reason}): export it again") from error
-
-
-def _parsed(text: str) -> Any:  # noqa: ANN401 (whatever the JSON holds)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_event(document: Any) -> bool:  # noqa: ANN401 (whatever the JSON holds)
-    if not isinstance(document, dict):
-        return False
-    timestamp = document.get("timestamp")
-    return isinstance(document.get("message"), str) and type(timestamp) is int and 0 <= timestamp < END_OF_TIME
 
 
 def _table(found: Sequence[Mapping[str, Value]], columns: Sequence[str]) -> Iterator[str]:
@@ -127,5 +81,5 @@ def _table(found: Sequence[Mapping[str, Value]], columns: Sequence[str]) -> Iter
 
 def _cell(value: Value) -> str:
     text = value if isinstance(value, str) else f"{value:.10g}"
-    # A log line may hold anything, a terminal's escape sequences too.
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda control: f"\\x{ord(control[0]):02x}", text)
+    # A log line may hold anything, a terminal's escape sequences and halves of characters too.
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -122,7 +122,11 @@ def _field(reader: Reader, query: Query) -> str:
 
 
 def _filter(reader: Reader, query: Query) -> None:
-    holds = condition(reader)
+    line = reader.line
+    try:
+        holds = condition(reader)
+    except RecursionError as error:
+        raise AlarmError(f"query, line {line}: the conditions are nested too deep: take parentheses out") from error
     query.steps.append(lambda found: [row for row in found if holds(row)])
 
 
