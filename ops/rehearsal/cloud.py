@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from rehearsal.claims import ClaimError
+from rehearsal.lab import monitoring
 from rehearsal.lab.topology import DEPLOYMENTS, REGION, STATE_DIRECTORY
 from rehearsal.provider.launch import serving
 from rehearsal.pulumi_stack import PulumiStack
@@ -27,8 +28,10 @@ def stacks(lab: Lab) -> Iterator[list[PulumiStack]]:
     """The two stacks, with a provider that serves them until the end of the block."""
     aws = lab.aws
     settings = {"trustedPrincipals": [lab.machines_user_arn], "protect": False}
-    with serving(aws.endpoint_url, aws.access_key, aws.secret_key, REGION, ca_file=aws.ca_file) as port:
-        yield [PulumiStack(name, STATE_DIRECTORY / "pulumi", port, settings) for name in DEPLOYMENTS]
+    secrets = {"pagerEndpoint": monitoring.integration_url()}
+    root_keys = (aws.access_key, aws.secret_key)
+    with serving(aws.endpoint_url, *root_keys, REGION, ca_file=aws.ca_file, monitoring=monitoring.place()) as port:
+        yield [PulumiStack(name, STATE_DIRECTORY / "pulumi", port, settings, secrets=secrets) for name in DEPLOYMENTS]
 
 
 def up(deployed: list[PulumiStack]) -> None:

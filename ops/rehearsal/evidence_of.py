@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rehearsal.playbook import PlaybookRun
     from rehearsal.traffic import Issued, Report
 
-__all__ = ["files_on_disk", "gate", "no_change", "no_failed_request", "nothing_in_bucket", "passed"]
+__all__ = ["delivered", "files_on_disk", "gate", "no_change", "no_failed_request", "nothing_in_bucket", "passed"]
 
 SENT_OF_DUE = 0.9  # a load that sent less than this of what was due died, or was not let run
 
@@ -38,6 +38,14 @@ def no_change(run: PlaybookRun, machines: set[str]) -> str:
     if set(changed) != machines or any(int(count) for count in changed.values()):
         raise ClaimError(f"expected changed=0 on {', '.join(sorted(machines))} and saw {changed or 'no machine'}")
     return f"{len(changed)} machines, changed=0"
+
+
+def delivered(output: str, machines: set[str]) -> str:
+    """A marked line of each of these machines that arrived in its log group, and after how many seconds."""
+    found = re.findall(r"([\w-]+): a marked line arrived in \S+ after ([\d.]+) s", output)
+    if missing := machines - {machine for machine, _ in found}:
+        raise ClaimError(f"no marked line of {', '.join(sorted(missing))} arrived in CloudWatch")
+    return f"a marked line of {len(machines)} machines, the slowest after {max(float(text) for _, text in found):.1f} s"
 
 
 def gate(output: str, criteria: Iterable[str]) -> str:

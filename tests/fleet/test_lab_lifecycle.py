@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from rehearsal.lab import Lab, LabError, cgroups, network, overlay, removal
+from rehearsal.lab import Lab, LabError, cgroups, monitoring, network, overlay, removal
 from rehearsal.lab.commands import run
 from rehearsal.lab.topology import STATE_DIRECTORY
 
@@ -50,6 +50,8 @@ def test_a_lab_rises_after_kill_9_and_leaves_nothing(own_lab: Lab) -> None:
     assert removal.remaining(), "nothing was left to clean up: it was killed too early"
     own_lab.up()
     assert own_lab.run("web1", ["hostname"]) == "web1\n"
+    assert monitoring.require_live_engine().states == {}
+    assert monitoring.incidents() == []
     assert exposed() == before
     assert not listening_processes() & set(cgroups.processes()), "the lab listens outside of its network"
     own_lab.down()

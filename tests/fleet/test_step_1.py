@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cutover import fleet
-from rehearsal import playbook
-from rehearsal.lab.topology import DEPLOYMENTS
+from rehearsal import paging, playbook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from rehearsal.lab import Lab
 
 LOCAL = "false,false,false"
-ROLE = DEPLOYMENTS["staging"].role
 UWSGI_INI = "/opt/deltacrown/app/deploy/uwsgi.ini"
 ENVIRONMENT = "/etc/deltacrown/staging.env"
 BROKEN_WORKER = "/etc/systemd/system/deltacrown-uwsgi@worker2.service.d/99-broken.conf"
@@ -44,14 +42,8 @@ def refused_step(tmp_path: Path, lab: Lab) -> str:
 
 def test_upload_that_s3_denies_fails_the_step(staging: Lab, tmp_path: Path) -> None:
     """A role without s3:PutObject swallows every upload, one log line each, while customers notice nothing."""
-    iam = staging.aws.iam()
-    policy = iam.get_role_policy(RoleName=ROLE, PolicyName="S3CertificateAccess")["PolicyDocument"]
-    denied = json.loads(json.dumps(policy).replace("s3:PutObject", "s3:GetObjectTagging"))
-    iam.put_role_policy(RoleName=ROLE, PolicyName="S3CertificateAccess", PolicyDocument=json.dumps(denied))
-    try:
+    with paging.uploads_denied(staging, "staging"):
         said = refused_step(tmp_path, staging)
-    finally:
-        iam.put_role_policy(RoleName=ROLE, PolicyName="S3CertificateAccess", PolicyDocument=json.dumps(policy))
     assert "step 1 FAIL" in said
     assert "FAIL copies_equal: measured 0" in said
     assert "AccessDenied" in said

@@ -166,6 +166,9 @@ def faults(policy: str) -> Iterator[str]:
     """What no policy of this project may say."""
     for statement in json.loads(policy)["Statement"]:
         sid = statement.get("Sid", "")
+        if inverted := [key for key in statement if key.startswith("Not")]:
+            yield f"{sid}: everything but {', '.join(inverted)}"
+            continue
         actions, resources = (
             [value] if isinstance(value, str) else value
             for value in (statement["Action"], statement.get("Resource", []))
@@ -202,6 +205,7 @@ def test_no_policy_says_more_than_it_lists(everything: list[pulumi.runtime.MockR
         ({"Action": ["s3:Get*"], "Resource": "arn"}, "actions that nobody listed"),
         ({"Action": "s3:DeleteObjectVersion", "Resource": "arn"}, "deletes more than a current object"),
         ({"Action": "s3:ListBucket", "Resource": ["*"]}, "on everything"),
+        ({"Action": "s3:ListBucket", "NotResource": "arn"}, "everything but NotResource"),
     ],
 )
 def test_the_rules_for_policies_refuse(statement: dict[str, Any], fault: str) -> None:

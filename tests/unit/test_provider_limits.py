@@ -12,7 +12,7 @@ import pytest
 
 from rehearsal.provider.cloudwatch import MetricAlarm
 from rehearsal.provider.kept_types import CompositeAlarm
-from rehearsal.provider.logs import LogMetricFilter
+from rehearsal.provider.logs import LogGroup, LogMetricFilter
 from rehearsal.provider.properties import ProviderError, completed, faults
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ TAKEN: list[tuple[type[ResourceType], dict[str, Any]]] = [
     (MetricAlarm, math(*(metric(f"m{number}") for number in range(10)))),
     (MetricAlarm, math(metric("m0"), dimensions={})),
     (CompositeAlarm, COMPOSITE | {"alarmRule": 'ALARM("a")'.ljust(10_240)}),
+    (LogGroup, {"name": "g"}),  # for ever
+    (LogGroup, {"name": "g", "retentionInDays": 90}),
     (LogMetricFilter, transformation(defaultValue="0")),
     (LogMetricFilter, transformation(dimensions={"a": "$.a", "b": "$.b", "c": "$.c"})),
     (LogMetricFilter, FILTER | {"name": "f" * 512, "pattern": "x" * 1024}),
@@ -97,6 +99,7 @@ REFUSED: list[tuple[type[ResourceType], dict[str, Any], str]] = [
     (CompositeAlarm, COMPOSITE | {"alarmName": "c" * 256}, "its name has more than 255 characters"),
     (CompositeAlarm, COMPOSITE | {"alarmRule": 'ALARM("a")'.ljust(10_241)}, "it has 10241 characters"),
     (CompositeAlarm, COMPOSITE | {"alarmRule": 'ALARM("a") OR'}, "Invalid rule"),
+    (LogGroup, {"name": "g", "retentionInDays": 91}, "a retention of 91 days is none of 1, 3, 5"),
     (LogMetricFilter, transformation(defaultValue="0", dimensions={"a": "$.a"}), "dimensions and a default value"),
     (LogMetricFilter, transformation(dimensions=dict.fromkeys("abcd", "$.a")), "more than 3 dimensions"),
     (LogMetricFilter, FILTER | {"name": "f" * 513}, "its name has more than 512 characters"),

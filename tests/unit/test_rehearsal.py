@@ -16,6 +16,7 @@ from rehearsal.lab import LabError
 from rehearsal.playbook import PlaybookRun
 from rehearsal.traffic import MIXTURE, Issued, Report, Result
 
+SLOW = {"m1": 2.5, "m2": 0.1}
 ALL_KINDS = dict.fromkeys(MIXTURE, 5)
 
 
@@ -76,6 +77,14 @@ def test_gate_must_have_judged_every_criterion() -> None:
         evidence_of.gate(output, ["errors", "hashes"])
     with pytest.raises(ClaimError, match="anything"):
         evidence_of.gate("", [])
+
+
+def test_every_machine_must_have_delivered_its_line() -> None:
+    """A machine that is left out is the one whose failures nobody sees."""
+    output = "".join(f'"msg": "{name}: a marked line arrived in /x after {s} s"\n' for name, s in SLOW.items())
+    assert evidence_of.delivered(output, {"m1", "m2"}) == "a marked line of 2 machines, the slowest after 2.5 s"
+    with pytest.raises(ClaimError, match="no marked line of m3"):
+        evidence_of.delivered(output, {"m1", "m2", "m3"})
 
 
 def test_files_are_those_that_were_hashed(tmp_path: Path) -> None:

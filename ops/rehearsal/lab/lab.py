@@ -19,6 +19,7 @@ from rehearsal.lab import (
     image,
     machine,
     machine_files,
+    monitoring,
     network,
     preflight,
     reach,
@@ -165,6 +166,8 @@ class Lab:
                 database.start(self.state.database_passwords)
             with timed(self._progress, "AWS stand-in and credentials endpoint"):
                 self._start_aws()
+            with timed(self._progress, "alarm store, alarm engine and pager"):
+                monitoring.start(self.aws, cgroups.command_prefix("services"))
             with timed(self._progress, "application and packages for the machines"):
                 layers.append(site.build(layers))
             with timed(self._progress, f"{len(MACHINES)} machines"):

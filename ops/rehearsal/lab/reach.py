@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from rehearsal.lab import access
+from rehearsal.lab import access, monitoring
 from rehearsal.lab.topology import (
     DATABASE_PORT,
     DEPLOYMENTS,
@@ -57,6 +57,8 @@ def hints(lab: Lab) -> str:
         "# aws and boto3, as the stand-in's root:",
         f"export AWS_ENDPOINT_URL={aws.endpoint_url} AWS_CA_BUNDLE={aws.ca_file} AWS_DEFAULT_REGION={REGION}",
         f"export AWS_SHARED_CREDENTIALS_FILE={AWS_PROFILE}",
+        f"export AWS_ENDPOINT_URL_CLOUDWATCH={monitoring.place().endpoint_url}    # and `cutover alarms silence`",
+        f"curl {monitoring.incidents_url()}    # what the pager shows",
         "make lab-down    # removes it all",
     ]
     return "\n".join(lines)

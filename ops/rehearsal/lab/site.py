@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 SITE = REPOSITORY / "ops/rehearsal/site"
 DEPLOY = SITE / "deploy"
-UNITS = ("deltacrown-uwsgi@.socket", "deltacrown-uwsgi.service")
+UNITS = ("deltacrown-uwsgi@.socket", "deltacrown-uwsgi.service", "amazon-cloudwatch-agent.service")
+SHIPPER = REPOSITORY / "ops/rehearsal/shipper.py"
 LAYER = STATE_DIRECTORY / "site-layer"
 NOT_APPLICATION = ("requirements.*", "__pycache__", "*.conf.in", "*.service", "*.socket")
 
@@ -28,6 +29,9 @@ def build(layers: Sequence[Path]) -> Path:
         shutil.copytree(SITE, application, ignore=shutil.ignore_patterns(*NOT_APPLICATION))
         for unit in UNITS:
             shutil.copy(DEPLOY / unit, root / "etc/systemd/system" / unit)
+        agent = root / "opt/aws/amazon-cloudwatch-agent/bin"
+        agent.mkdir(parents=True)
+        shutil.copy(SHIPPER, agent)
         environment = root / image.VIRTUAL_ENVIRONMENT
         (root / "usr/local/bin/cutover").symlink_to("/opt/deltacrown/venv/bin/cutover")
         run([image.uv(), "build", "--quiet", "--wheel", "--out-dir", staging / "wheel", REPOSITORY])

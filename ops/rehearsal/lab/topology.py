@@ -19,6 +19,8 @@ HOST_ADDRESS = "10.213.77.254"
 CREDENTIALS_ADDRESS = "169.254.170.2"
 CREDENTIALS_PATH = "/role"
 AWS_PORT = 4566
+MONITORING_PORT = 4567
+PAGER_PORT = 4568
 DATABASE_PORT = 5432
 MEDIA_ROOT = Path("/var/www/deltacrown/media")
 # The AWS stand-in's self-signed certificate, where Debian keeps those of a site's own authorities.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, ClassVar
 
+from cutover.alarms.rules import compile_rule
 from rehearsal.provider.limits import check_composite_alarm
 from rehearsal.provider.properties import Field, Fields, ProviderError, from_api, to_api
 from rehearsal.provider.resource import ACCOUNT, ResourceType, unless_gone
@@ -90,6 +91,28 @@ class CompositeAlarm(KeptType):
         api |= {name: suppressor[part] for name, part in SUPPRESSOR.items() if part in suppressor}
         check_composite_alarm(api)
         return api
+
+    def create(self, inputs: Values) -> str:
+        """Keeps the parameters; ProviderError if an alarm that they name does not exist, as AWS wants it to."""
+        self._require_named(inputs)
+        return super().create(inputs)
+
+    def update(self, resource_id: str, inputs: Values) -> None:
+        """Keeps the new parameters; ProviderError as `create`."""
+        self._require_named(inputs)
+        super().update(resource_id, inputs)
+
+    def _require_named(self, inputs: Values) -> None:
+        parameters = self.parameters(inputs)
+        suppressor = [parameters["ActionsSuppressor"]] if "ActionsSuppressor" in parameters else []
+        named = {*compile_rule(parameters["AlarmRule"]).alarms, *suppressor}
+        answer = self.monitoring.cloudwatch.describe_alarms(AlarmNames=sorted(named), AlarmTypes=["MetricAlarm"])
+        held = {alarm["AlarmName"] for alarm in answer["MetricAlarms"]}
+        held |= {alarm["AlarmName"] for alarm in self.monitoring.kept.list(self.kind)}
+        if missing := sorted(named - held):
+            raise ProviderError(
+                f"The composite alarm {parameters['AlarmName']} names {', '.join(missing)}, and there is no such alarm."
+            )
 
     def values(self, resource_id: str, parameters: Values) -> Values:
         """Returns properties and ARN."""

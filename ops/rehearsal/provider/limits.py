@@ -1,8 +1,8 @@
-"""What AWS refuses of alarms and metric filters, and the stand-ins take.
+"""What AWS refuses of alarms, metric filters and log groups, and the stand-ins take.
 
 Sources: the API references of PutMetricAlarm, PutCompositeAlarm, MetricDataQuery (docs.aws.amazon.com/AmazonCloudWatch/
-latest/APIReference) and of PutMetricFilter, MetricTransformation (docs.aws.amazon.com/AmazonCloudWatchLogs/latest/
-APIReference), as of 2025.
+latest/APIReference) and of PutMetricFilter, MetricTransformation, PutRetentionPolicy (docs.aws.amazon.com/
+AmazonCloudWatchLogs/latest/APIReference), as of 2025; the syntax of expressions, rules and patterns: cutover.alarms.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cutover.alarms.errors import AlarmError
+from cutover.alarms.expressions import compile_expression
+from cutover.alarms.patterns import compile_pattern
+from cutover.alarms.rules import compile_rule
 from rehearsal.provider.properties import ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rehearsal.provider.wire import Values
 
@@ -25,9 +29,12 @@ SHORT_PERIODS = (10, 20, 30)  # seconds; every other period is whole minutes
 LONG_PERIOD = 3600  # seconds; from this one on an alarm may look back for a week, else for a day
 DAY, WEEK = 86_400, 604_800  # seconds
 QUERY_ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
-RULE_CHARACTERS = 10_240
+FOR_EVER = 0  # Pulumi's word for a log group without retention
+RETENTIONS = frozenset(  # days
+    {FOR_EVER, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545}
+    | {731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+)
 FILTER_NAME_CHARACTERS = 512
-PATTERN_CHARACTERS = 1024
 FILTER_DIMENSIONS = 3
 STATES = ("AlarmActions", "OKActions", "InsufficientDataActions")
 COMPARISONS = frozenset(
@@ -49,6 +56,18 @@ def check_composite_alarm(alarm: Values) -> None:
 def check_metric_filter(metric_filter: Values) -> None:
     """Raises ProviderError for parameters of PutMetricFilter that AWS does not take, with the first reason."""
     _raise_first(f"the metric filter {metric_filter['filterName']}", _metric_filter_faults(metric_filter))
+
+
+def check_log_group(log_group: Values) -> None:
+    """Raises ProviderError for a retention that PutRetentionPolicy does not take."""
+    _raise_first(f"the log group {log_group['logGroupName']}", _log_group_faults(log_group))
+
+
+def _syntax_faults(compiler: Callable[[str], object], text: str) -> Iterator[str]:
+    try:
+        compiler(text)
+    except AlarmError as error:
+        yield str(error)
 
 
 def _raise_first(what: str, faults: Iterator[str]) -> None:
@@ -99,8 +118,17 @@ def _math_faults(alarm: Values) -> Iterator[str]:
     if sum(query["ReturnData"] for query in queries) != 1 + ("ThresholdMetricId" in alarm):
         yield "exactly one of Metrics has ReturnData, the one that is compared"
     for query in queries:
-        if ("Expression" in query) == ("MetricStat" in query):
-            yield f"{query['Id']} takes one of Expression and MetricStat"
+        yield from _query_faults(query, names)
+
+
+def _query_faults(query: Values, names: list[str]) -> Iterator[str]:
+    if ("Expression" in query) == ("MetricStat" in query):
+        yield f"{query['Id']} takes one of Expression and MetricStat"
+    elif "Expression" in query:
+        yield from _syntax_faults(compile_expression, query["Expression"])
+        for name in compile_expression(query["Expression"]).names:
+            if name not in names:
+                yield f"the expression {query['Id']} names {name}, which is no Id of Metrics"
 
 
 def _periods(alarm: Values) -> Iterator[int]:
@@ -129,18 +157,22 @@ def _common_faults(alarm: Values) -> Iterator[str]:
 
 def _composite_alarm_faults(alarm: Values) -> Iterator[str]:
     yield from _common_faults(alarm)
-    if len(alarm["AlarmRule"]) > RULE_CHARACTERS:
-        yield f"its rule has more than {RULE_CHARACTERS} characters"
+    yield from _syntax_faults(compile_rule, alarm["AlarmRule"])
 
 
 def _metric_filter_faults(metric_filter: Values) -> Iterator[str]:
     if len(metric_filter["filterName"]) > FILTER_NAME_CHARACTERS:
         yield f"its name has more than {FILTER_NAME_CHARACTERS} characters"
-    if len(metric_filter["filterPattern"]) > PATTERN_CHARACTERS:
-        yield f"its pattern has more than {PATTERN_CHARACTERS} characters"
+    yield from _syntax_faults(compile_pattern, metric_filter["filterPattern"])
     (transformation,) = metric_filter["metricTransformations"]
     dimensions = transformation.get("dimensions", {})
     if dimensions and "defaultValue" in transformation:
         yield "it has dimensions and a default value: leave one out"
     if len(dimensions) > FILTER_DIMENSIONS:
         yield f"it has more than {FILTER_DIMENSIONS} dimensions"
+
+
+def _log_group_faults(log_group: Values) -> Iterator[str]:
+    days = log_group["retentionInDays"]
+    if days not in RETENTIONS:
+        yield f"a retention of {days} days is none of {', '.join(map(str, sorted(RETENTIONS - {FOR_EVER})))}"

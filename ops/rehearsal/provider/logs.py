@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rehearsal.provider.limits import check_metric_filter
+from rehearsal.provider.limits import check_log_group, check_metric_filter
 from rehearsal.provider.properties import Field, Fields, ProviderError, from_api, to_api
 from rehearsal.provider.resource import ResourceType, unless_gone
 
@@ -31,6 +31,13 @@ class LogGroup(ResourceType):
         "tags": Field("tags", default={}),  # a mapping in the API, too
     }
 
+    @classmethod
+    def parameters(cls, inputs: Values) -> Values:
+        """Returns the parameters of CreateLogGroup and PutRetentionPolicy."""
+        api = to_api(cls.fields, inputs)
+        check_log_group(api)
+        return api
+
     def create(self, inputs: Values) -> str:
         """Creates the log group with key and tags."""
         api = self.parameters(inputs)
@@ -41,7 +48,7 @@ class LogGroup(ResourceType):
 
     def complete(self, resource_id: str, inputs: Values) -> None:
         """Sets the retention."""
-        if days := inputs["retentionInDays"]:
+        if days := self.parameters(inputs)["retentionInDays"]:
             self.monitoring.logs.put_retention_policy(logGroupName=resource_id, retentionInDays=days)
         else:
             self.monitoring.logs.delete_retention_policy(logGroupName=resource_id)
