@@ -18,7 +18,7 @@ lint: setup  ## Linters and type checks alone
 	mypy
 	yamllint --strict .
 	cd playbooks && ansible-lint --profile production --strict .
-	shellcheck scripts/deltacrown-s3-rollback $$(git ls-files '*.sh' .ci/run)
+	shellcheck scripts/deltacrown-s3-rollback playbooks/roles/log_delivery/files/deltacrown-journal $$(git ls-files '*.sh' .ci/run)
 	cutover generate --check
 
 test: lint  ## Linters, unit tests, infrastructure tests on a real Pulumi CLI and an AWS stand-in

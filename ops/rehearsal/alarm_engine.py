@@ -41,6 +41,7 @@ DESCRIBE_SECONDS = 3.0
 SETTLE_SECONDS = 4.0
 LONGEST_REASON = 1023  # SetAlarmState takes no longer one
 INITIAL = "INSUFFICIENT_DATA"
+GONE_TOPIC = {"NotFound", "NotFoundException"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,6 +215,8 @@ class Engine:
             try:
                 self._sns.publish(TopicArn=topic, Subject=told.subject, Message=told.body)
             except ClientError as error:  # a topic that is gone, as on AWS: the action fails, the alarm goes on
+                if error.response["Error"].get("Code") not in GONE_TOPIC:
+                    raise
                 print(f"alarm engine: {told.subject}: {error}", file=sys.stderr, flush=True)
             self._unsent.popleft()
 

@@ -9,9 +9,10 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from cutover import names
+from cutover import names, plan
+from cutover.plan import Deployment
 from rehearsal import traffic
 from rehearsal.aws_stand_in import REGION
 from rehearsal.claims import ClaimError
@@ -21,11 +22,10 @@ from rehearsal.lab.topology import DEPLOYMENTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cutover.plan import Deployment
     from rehearsal.lab import Lab
     from rehearsal.pager import Incident
 
-__all__ = ["all_resolved", "nobody_paged_again", "page_and_resolution", "silenced", "uploads_denied"]
+__all__ = ["all_resolved", "nobody_paged_after", "page_and_resolution", "pages", "silenced", "uploads_denied"]
 
 POLICY = "S3CertificateAccess"
 POLL_SECONDS = 0.5
@@ -51,16 +51,27 @@ def uploads_denied(lab: Lab, deployment: Deployment) -> Iterator[None]:
 
 
 def all_resolved() -> str:
-    """Waits until no page is open: a new deployment pages until its first log lines arrive.
+    """Waits until each deployment has paged that no log line arrives, and no page is open.
+
+    So each deployment's topic is known to reach the pager before anything is claimed about a page that did not come.
 
     Returns:
-        What was open before, and is no longer. ClaimError if a page stays.
+        What was open before, and is no longer. ClaimError if a page stays, or never came.
     """
-    _wait(
-        "no page is open", RESOLVED_SECONDS, lambda: not [page for page in monitoring.incidents() if not page.resolved]
-    )
+    expected = {names.incident(deployment, "telemetry") for deployment in get_args(Deployment)}
+
+    def settled() -> bool:
+        seen = monitoring.incidents()
+        return expected <= {page.alarm for page in seen} and all(page.resolved for page in seen)
+
+    _wait(f"{', '.join(sorted(expected))} have paged, and no page is open", RESOLVED_SECONDS, settled)
     past = [f"{page.alarm} ({page.resolved - page.opened:.0f} s)" for page in monitoring.incidents() if page.resolved]
-    return f"resolved: {', '.join(past)}" if past else "no page yet"
+    return f"resolved: {', '.join(past)}"
+
+
+def pages() -> int:
+    """How many pages there have been since the lab was raised."""
+    return len(monitoring.incidents())
 
 
 def page_and_resolution(lab: Lab, deployment: Deployment, client: traffic.Client) -> str:
@@ -72,18 +83,18 @@ def page_and_resolution(lab: Lab, deployment: Deployment, client: traffic.Client
     """
     wanted, before = names.incident(deployment, "s3"), len(monitoring.incidents())
 
-    def pages() -> list[Incident]:
+    def provoked() -> list[Incident]:
         monitoring.require_live_engine()
         return monitoring.incidents()[before:]
 
     began = time.time()
     with uploads_denied(lab, deployment):
         traffic.issue_many(client, traffic.sizes(FAILING))
-        _wait(f"{wanted} pages", PAGE_SECONDS, lambda: bool(pages()))
+        _wait(f"{wanted} pages", PAGE_SECONDS, lambda: bool(provoked()))
     allowed = time.time()
     traffic.issue_many(client, traffic.sizes(AFTERWARDS))
-    _wait(f"{wanted} resolves", RESOLVED_SECONDS, lambda: all(page.resolved for page in pages()))
-    (page, *more) = pages()
+    _wait(f"{wanted} resolves", RESOLVED_SECONDS, lambda: all(page.resolved for page in provoked()))
+    (page, *more) = provoked()
     if page.alarm != wanted or more:
         raise ClaimError(f"expected one page of {wanted} and saw {', '.join(each.alarm for each in [page, *more])}")
     return (
@@ -105,19 +116,19 @@ def silenced(lab: Lab, deployment: Deployment, client: traffic.Client) -> str:
         time.sleep(STILL_SECONDS)
     if _state(silence) != "ALARM":
         raise ClaimError(f"{silence} ended while {incident} was watched, so nothing is proven")
-    if pages := monitoring.incidents()[before:]:
-        raise ClaimError(f"{', '.join(page.alarm for page in pages)} paged in spite of the silence")
+    own = {names.incident(deployment, name) for name in plan.load().incidents}
+    if paged := [page.alarm for page in monitoring.incidents()[before:] if page.alarm in own]:
+        raise ClaimError(f"{', '.join(paged)} paged in spite of the silence")
     return f"{incident} in ALARM, 0 pages"
 
 
-def nobody_paged_again() -> str:
-    """All pages of the rehearsal are resolved, and each alarm has paged once at most; ClaimError if not."""
+def nobody_paged_after(expected: int) -> str:
+    """There were `expected` pages and no other one since, and none is open; ClaimError if not."""
     monitoring.require_live_engine()
-    pages = monitoring.incidents()
-    alarms = [page.alarm for page in pages]
-    if wrong := sorted({page.alarm for page in pages if page.resolved is None or alarms.count(page.alarm) > 1}):
-        raise ClaimError(f"{', '.join(wrong)} paged more than once, or is still open")
-    return f"{len(pages)} pages in all, each of another incident"
+    seen = monitoring.incidents()
+    if further := [page.alarm for page in seen[expected:]] + [page.alarm for page in seen if page.resolved is None]:
+        raise ClaimError(f"{', '.join(further)} paged besides what was provoked, or is still open")
+    return f"{expected} pages in all, all resolved"
 
 
 def _silence(deployment: Deployment) -> None:

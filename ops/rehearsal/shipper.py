@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -78,7 +77,7 @@ class Position:
 
 
 class Tail:
-    """The lines of one file that are not delivered yet. A truncated file's rest is looked for in `<file>.1`."""
+    """The lines of one file that are not delivered yet. A rotated file's rest is looked for in `<file>.1`."""
 
     def __init__(self, file: Path, position_file: Path) -> None:
         self._file = file
@@ -153,15 +152,19 @@ def main() -> None:
     """Ships for ever; errors go to stderr, which is the unit's journal."""
     while not CONFIGURATION.exists():
         time.sleep(POLL_SECONDS)
-    logs = json.loads(CONFIGURATION.read_text(encoding="utf-8"))["logs"]
+    configuration = json.loads(CONFIGURATION.read_text(encoding="utf-8"))
+    logs = configuration["logs"]
     client = boto3.Session().client(
         "logs",
         endpoint_url=logs.get("endpoint_override"),
-        region_name=os.environ.get("AWS_REGION", "us-east-1"),
+        region_name=configuration["agent"]["region"],
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10),
     )
     shipped = [
-        (Tail(Path(file["file_path"]), _position_file(file)), Stream(client, file["log_group_name"], _stream(file)))
+        (
+            Tail(Path(file["file_path"]), _position_file(file)),
+            Stream(client, file["log_group_name"], file["log_stream_name"]),
+        )
         for file in logs["logs_collected"]["files"]["collect_list"]
     ]
     pause = POLL_SECONDS
@@ -185,10 +188,6 @@ def ship(shipped: list[tuple[Tail, Stream]]) -> bool:
 
 def _position_file(file: dict[str, str]) -> Path:
     return POSITIONS / f"{file['file_path'].replace('/', '_')}.json"
-
-
-def _stream(file: dict[str, str]) -> str:
-    return file["log_stream_name"].replace("{hostname}", os.uname().nodename)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ def seconds_until_delivered(
     while True:
         for page in pages.paginate(logGroupName=log_group, filterPattern=f'"{mark}"', startTime=since):
             if page["events"]:
-                return time.monotonic() - started
+                seconds = time.monotonic() - started
+                return seconds if seconds <= within_seconds else None
         if time.monotonic() - started + _POLL_SECONDS > within_seconds:
             return None
         time.sleep(_POLL_SECONDS)

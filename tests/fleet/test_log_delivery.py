@@ -20,16 +20,23 @@ POLICY = "CutoverTelemetry"
 AGENT = "amazon-cloudwatch-agent.service"
 JOURNAL = "/var/log/deltacrown/journal.log"
 LINES = 300
-# As fast as a busy worker; in their midst the file is rotated as logrotate does it, and the agent is killed.
+# As fast as a busy worker; meanwhile the file is rotated as logrotate.conf says, and the agent is killed.
 WRITE = f"""
-number=0
-while [ $number -lt {LINES} ]; do
-    number=$((number + 1))
-    echo "$1 $number" >>{JOURNAL}
-    [ $number -eq 100 ] && cp {JOURNAL} {JOURNAL}.1 && truncate --size=0 {JOURNAL}
-    [ $number -eq 200 ] && systemctl kill --signal=KILL {AGENT}
-    sleep 0.01
-done
+write() {{
+    number=0
+    while [ $number -lt {LINES} ]; do
+        number=$((number + 1))
+        echo "$1 $number" >>{JOURNAL}
+        sleep 0.01
+    done
+}}
+write "$1" &
+sleep 1
+mv {JOURNAL} {JOURNAL}.1
+systemctl try-restart deltacrown-journal.service
+sleep 1
+systemctl kill --signal=KILL {AGENT}
+wait
 """
 
 
@@ -64,7 +71,7 @@ def test_machine_whose_delivery_is_denied_is_named(deployed: Lab, tmp_path: Path
         iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=json.dumps(policy))
     assert run.returncode != 0
     said = " ".join(run.output.split())
-    assert "staging1: a marked line did not arrive in CloudWatch" in said
+    assert "staging1: CloudWatch could not be asked for a marked line" in said
     assert "the role needs logs:" in said
 
 

@@ -74,14 +74,14 @@ def test_agents_settings(tmp_path: Path, endpoint: str) -> None:
     assert document["logs"].pop("endpoint_override", "") == endpoint
     assert document == {
         "agent": {"region": "us-east-1"},
-        "logs": {"force_flush_interval": 5, "logs_collected": {"files": {"collect_list": [shipped]}}},
+        "logs": {"logs_collected": {"files": {"collect_list": [shipped]}}},
     }
 
 
 def test_the_file_that_is_written_is_the_one_that_is_shipped() -> None:
     """Both ends would run, and nothing arrive."""
     assert "append:/var/log/deltacrown/journal.log\n" in (FILES / "deltacrown-journal.service").read_text()
-    assert (FILES / "logrotate.conf").read_text().splitlines()[1] == "/var/log/deltacrown/journal.log {"
+    assert (FILES / "logrotate.conf").read_text().splitlines()[2] == "/var/log/deltacrown/journal.log {"
 
 
 def test_a_machine_without_the_agent_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
@@ -138,7 +138,10 @@ def test_delivery_is_asked_under_the_workers_user_and_changes_nothing(tmp_path: 
 )
 def test_a_probe_that_uploads_nothing_is_refused(tmp_path: Path, said_by_probe: str, failures: int) -> None:
     """A probe under a role that may not write would be found by its alarm, at night."""
-    search_path = program(tmp_path, "journalctl", f'echo "{said_by_probe}"')
+    # Only the present start of the probe counts: what its predecessor uploaded proves nothing.
+    program(tmp_path, "systemctl", "echo 5eed")
+    said_now = f'case "$*" in *_SYSTEMD_INVOCATION_ID=5eed*) echo "{said_by_probe}" ;; esac'
+    search_path = program(tmp_path, "journalctl", said_now)
     said = play(tmp_path, [prove("probe")], search_path, ansible_become=False, probe_looks=1)
     assert f"failed={failures}" in said
     assert ("localhost: the probe wrote no METRIC: cert.s3.probe.put_ms= in 2 s" in said) == bool(failures)
@@ -190,6 +193,25 @@ say deltacrown-probe.service "three, while nothing copied"
 copy; end 0.5
 kill $journald
 """
+
+
+def test_a_full_disk_keeps_the_cursor_where_it_was(tmp_path: Path) -> None:
+    """journalctl ends well when nothing could be written, and the lines of the outage are lost for good."""
+    (tmp_path / "cursor").write_text("before")
+    moves = 'for each in "$@"; do case $each in --cursor-file=*) echo after >"${each#*=}" ;; esac; done; echo a line'
+    search_path = program(tmp_path, "journalctl", moves)
+    environment = {"PATH": f"{search_path}:{os.environ['PATH']}", "STATE_DIRECTORY": str(tmp_path)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [FILES / "deltacrown-journal"],
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode != 0
+    assert (tmp_path / "cursor").read_text() == "before"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and a journal of one's own need root")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 INCIDENT, SILENCE = "deltacrown-staging-incident-s3", "deltacrown-staging-silence"
 BEFORE = Incident("deltacrown-staging-incident-telemetry", 1.0, "", resolved=2.0)
+BEFORE_IN_PRODUCTION = Incident("deltacrown-production-incident-telemetry", 1.0, "", resolved=2.0)
 OPEN = Incident(INCIDENT, 10.0, "")
 PAGE = dataclasses.replace(OPEN, resolved=20.0)
 OTHER = Incident("deltacrown-production-incident-s3", 11.0, "", resolved=12.0)
@@ -148,18 +149,19 @@ def test_silence_that_was_none_is_no_proof(
 
 def test_first_pages_must_resolve(shows: Shows) -> None:
     """A page that is open from the start hides the one that is provoked."""
-    shows([OPEN], [BEFORE])
-    assert paging.all_resolved() == f"resolved: {BEFORE.alarm} (1 s)"
-    shows([OPEN])
-    with pytest.raises(ClaimError, match="no page is open"):
-        paging.all_resolved()
+    shows([BEFORE, OPEN], [BEFORE, BEFORE_IN_PRODUCTION])
+    assert paging.all_resolved() == f"resolved: {BEFORE.alarm} (1 s), {BEFORE_IN_PRODUCTION.alarm} (1 s)"
+    for never in ([], [BEFORE], [BEFORE, BEFORE_IN_PRODUCTION, OPEN]):
+        shows(never)
+        with pytest.raises(ClaimError, match="no page is open"):
+            paging.all_resolved()
 
 
-@pytest.mark.parametrize("pages", [[PAGE, PAGE], [BEFORE, OPEN]])
+@pytest.mark.parametrize("pages", [[BEFORE, PAGE, OTHER], [BEFORE, OPEN], [BEFORE, PAGE, PAGE]])
 def test_repeated_or_open_page_at_the_end_is_refused(shows: Shows, pages: list[Incident]) -> None:
     """Nobody would notice that the emergency itself paged."""
     shows([BEFORE, PAGE])
-    assert paging.nobody_paged_again() == "2 pages in all, each of another incident"
+    assert paging.nobody_paged_after(2) == "2 pages in all, all resolved"
     shows(pages)
-    with pytest.raises(ClaimError, match=INCIDENT):
-        paging.nobody_paged_again()
+    with pytest.raises(ClaimError, match="paged besides what was provoked"):
+        paging.nobody_paged_after(2)

@@ -40,22 +40,26 @@ MINUTE = datetime.timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Report:
-    """What is, or becomes, silent in a deployment; `until` is in UTC, None if nothing is silent."""
+    """What is, or becomes, silent in a deployment; `until` is in UTC, None if nothing is silent.
+
+    CloudWatch keeps neither who silenced nor why, so only whoever silences now knows.
+    """
 
     deployment: str
     incidents: list[str]
     until: str | None
     until_local: str | None
-    who: str
+    who: str | None = None
     reason: str | None = None
 
     def __str__(self) -> str:
         if self.until is None:
             return f"{self.deployment}: nothing is silent"
         because = f", because: {self.reason}" if self.reason else ""
+        by = f" [{self.who}]" if self.who else ""
         return (
             f"{self.deployment}: {', '.join(self.incidents)} send no page and no mail until {self.until} "
-            f"({self.until_local}){because} [{self.who}]"
+            f"({self.until_local}){because}{by}; a rollback trigger still sends its own mail"
         )
 
 
@@ -86,7 +90,7 @@ class Silencer:
                 f"--minutes {minutes}: a silence lasts from 1 to {longest} minutes; write it anew for more"
             )
         if not (reason or "").strip():
-            raise AlarmError("--reason is missing: say why nobody should be paged, for those who look later")
+            raise AlarmError("--reason is missing: say why nobody should be paged, for those who read along")
         return self._report(_full_minute(self._now() + minutes * MINUTE), reason)
 
     def silence(self, minutes: int) -> None:
@@ -145,7 +149,7 @@ class Silencer:
             incidents=[names.incident(self._deployment, name) for name in self._table.incidents],
             until=f"{until:%Y-%m-%d %H:%M} UTC" if until else None,
             until_local=f"{until.astimezone():%H:%M %Z}" if until else None,
-            who=getpass.getuser(),
+            who=getpass.getuser() if reason else None,
             reason=reason,
         )
 
@@ -159,8 +163,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         silencer = Silencer(boto3.Session().client("cloudwatch"), plan.load(), options.deployment)
         if options.minutes is not None:
-            _show(silencer.planned(options.minutes, options.reason), as_json=options.json)
+            planned = silencer.planned(options.minutes, options.reason)
             silencer.silence(options.minutes)
+            _show(planned, as_json=options.json)
         elif options.lift:
             silencer.lift()
             print(f"cutover: {options.deployment}: the silence is lifted; incidents page again", file=sys.stderr)
