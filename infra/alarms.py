@@ -42,7 +42,7 @@ def metric_alarm(table: Plan, deployment: Deployment, name: str) -> dict[str, An
     comparison, threshold = _comparison(watch.alert)
     return {
         "name": names.alarm(deployment, name),
-        "alarm_description": _description(table, name),
+        "alarm_description": _description(table, deployment, name),
         "comparison_operator": comparison,
         "threshold": threshold,
         "evaluation_periods": alarm.evaluation_periods,
@@ -90,7 +90,7 @@ def composite_alarm(table: Plan, deployment: Deployment, name: str) -> dict[str,
     rule = " OR ".join(f'ALARM("{names.alarm(deployment, alarm)}")' for alarm in incident.alarms)
     if incident.unless is not None:
         rule = f'({rule}) AND NOT ALARM("{names.incident(deployment, incident.unless)}")'
-    commands = "\n".join(f"- {alarm}: {table.alarms[alarm].next}" for alarm in incident.alarms)
+    commands = "\n".join(f"- {alarm}: {table.next_command(alarm, deployment)}" for alarm in incident.alarms)
     return {
         "alarm_name": names.incident(deployment, name),
         "alarm_description": (
@@ -111,11 +111,11 @@ def _comparison(bound: Bound) -> tuple[str, float]:
     return COMPARISONS[limit], getattr(bound, limit)
 
 
-def _description(table: Plan, name: str) -> str:
+def _description(table: Plan, deployment: Deployment, name: str) -> str:
     alarm = table.alarms[name]
     return (
         f"{alarm.meaning[0].upper()}{alarm.meaning[1:]}. Fires at {table.condition(name)}. "
-        f"Next: {alarm.next}\n{table.runbook_url}#alarm-{name}"
+        f"Next: {table.next_command(name, deployment)}\n{table.runbook_url}#alarm-{name}"
     )
 
 

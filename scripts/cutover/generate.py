@@ -91,7 +91,7 @@ def _alarm_section(plan: plan_module.Plan, name: str) -> str:
         "",
         f"- Fires ({watch.severity}): `{plan.condition(name)}`.",
         f"- Missing data is `{alarm.treat_missing_data}`: {alarm.reason}.",
-        f"- Next: `{alarm.next}`",
+        f"- Next: `{plan.next_command(name, '…')}`",
     ]
     if alarm.minimum_denominator is not None:
         lines.insert(

@@ -303,6 +303,10 @@ class Plan(Table):
             measure += f" (while {alarm.while_below.ratio} is of fewer than {alarm.while_below.denominator})"
         return f"{measure} {watch.alert} in {alarm.datapoints} of {alarm.evaluation_periods} x {alarm.period_seconds} s"
 
+    def next_command(self, alarm_name: str, deployment: str) -> str:
+        """What the on-call runs next for this alarm of this deployment."""
+        return self.alarms[alarm_name].next.replace("{deployment}", deployment)
+
     @cached_property
     def variables(self) -> dict[FlagName, str]:
         """The environment variable of each flag, in the table's order."""

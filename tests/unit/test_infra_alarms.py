@@ -173,9 +173,16 @@ def test_a_description_says_what_it_means_and_what_to_do(name: str) -> None:
     alarm, description = TABLE.alarms[name], metric_alarm(TABLE, "production", name)["alarm_description"]
     assert alarm.meaning[1:] in description
     assert TABLE.condition(name) in description
-    assert f"Next: {alarm.next}\n" in description
+    assert f"Next: {alarm.next}\n".replace("{deployment}", "production") in description
     assert description.endswith(f"/ops/runbook.md#alarm-{name}")
     assert len(description) <= 1024  # the most that AWS takes
+
+
+def test_the_next_command_is_for_the_alarms_own_deployment() -> None:
+    """A page of staging makes the on-call roll back production, which is the command's default."""
+    for name in ("upload-failure-rate", "rollback-reads", "consistency-mismatch"):
+        description = metric_alarm(TABLE, "staging", name)["alarm_description"]
+        assert "Next: ansible-playbook emergency-rollback.yml -e deployment=staging -e scenario=" in description
 
 
 @pytest.mark.parametrize("name", TABLE.incidents)
@@ -183,7 +190,7 @@ def test_an_incident_says_the_next_command_of_each_alarm(name: str) -> None:
     """The page names an incident, and the operator does not know which of its alarms to act on, or how."""
     description = composite_alarm(TABLE, "production", name)["alarm_description"]
     for alarm in TABLE.incidents[name].alarms:
-        assert f"- {alarm}: {TABLE.alarms[alarm].next}\n" in description
+        assert f"- {alarm}: {TABLE.next_command(alarm, 'production')}\n" in description
     assert description.endswith("/ops/runbook.md#alarms")
     assert len(description) <= 1024
 
