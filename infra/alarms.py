@@ -107,8 +107,8 @@ def composite_alarm(table: Plan, deployment: Deployment, name: str) -> dict[str,
 
 
 def _comparison(bound: Bound) -> tuple[str, float]:
-    (limit,) = bound.model_fields_set
-    return COMPARISONS[limit], getattr(bound, limit)
+    name, value = bound.limit
+    return COMPARISONS[name], value
 
 
 def _description(table: Plan, deployment: Deployment, name: str) -> str:
@@ -123,14 +123,14 @@ def _measured(table: Plan, namespace: str, alarm: Alarm, watch: Watch) -> dict[s
     """Returns what the alarm looks at: metric math for ratios and restricted counts, else a statistic of a metric."""
     if watch.measure in table.ratios:
         ratio = table.ratios[watch.measure]
-        total = _sum_of(ratio.denominator)
+        total = sum_of(ratio.denominator)
         # Too few saves or reads divide by zero, which drops the point: no rate at all, instead of a rate by chance.
-        expression = f"{_sum_of(ratio.numerator)} / IF({total} >= {alarm.minimum_denominator}, {total}, 0)"
+        expression = f"{sum_of(ratio.numerator)} / IF({total} >= {alarm.minimum_denominator}, {total}, 0)"
         counters = [*ratio.numerator, *ratio.denominator]
         return {"metric_queries": _math(namespace, alarm.period_seconds, counters, ("ratio", expression))}
     if alarm.while_below is not None:
         denominator = table.ratios[alarm.while_below.ratio].denominator
-        expression = f"IF({_sum_of(denominator)} < {alarm.while_below.denominator}, {watch.measure}, 0)"
+        expression = f"IF({sum_of(denominator)} < {alarm.while_below.denominator}, {watch.measure}, 0)"
         counters = [watch.measure, *denominator]
         return {"metric_queries": _math(namespace, alarm.period_seconds, counters, ("counted", expression))}
     metric = {"namespace": namespace, "metric_name": watch.measure, "period": alarm.period_seconds}
@@ -142,7 +142,8 @@ def _measured(table: Plan, namespace: str, alarm: Alarm, watch: Watch) -> dict[s
     return metric | {"statistic": "Maximum" if watch.measure in table.measurements else "Sum"}
 
 
-def _sum_of(counters: Iterable[str]) -> str:
+def sum_of(counters: Iterable[str]) -> str:
+    """Returns the metric math that adds these counters up."""
     return f"({' + '.join(counters)})"
 
 

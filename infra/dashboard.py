@@ -11,6 +11,7 @@ from pulumi_aws import cloudwatch
 
 from cutover import names
 from cutover.cost import planned_budget
+from infra.alarms import sum_of
 from infra.certificate_store import REQUEST_METRICS
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _values(namespace: str, statistic: str, labels: dict[str, str]) -> Metrics:
 def _ratio(table: Plan, namespace: str, name: str) -> Metrics:
     """A rate as the alarms define it, but without their minimum denominator."""
     ratio = table.ratios[name]
-    expression = f"({' + '.join(ratio.numerator)}) / ({' + '.join(ratio.denominator)})"
+    expression = f"{sum_of(ratio.numerator)} / {sum_of(ratio.denominator)}"
     counters = dict.fromkeys([*ratio.numerator, *ratio.denominator])
     hidden = [[namespace, each, {"id": each, "stat": "Sum", "visible": False}] for each in counters]
     return [[{"id": "ratio", "expression": expression, "label": name}], *hidden]
@@ -153,14 +154,8 @@ def _ratio(table: Plan, namespace: str, name: str) -> Metrics:
 
 def _limits(table: Plan, *alarms: str) -> dict[str, list[dict[str, Any]]]:
     """The thresholds of these alarms as lines across the graph."""
-    bounds = {alarm: table.watch(alarm).alert for alarm in alarms}
-    return {
-        "horizontal": [
-            {"label": alarm, "value": getattr(bound, limit_name)}
-            for alarm, bound in bounds.items()
-            for limit_name in bound.model_fields_set
-        ]
-    }
+    limits = {alarm: table.watch(alarm).alert.limit for alarm in alarms}
+    return {"horizontal": [{"label": alarm, "value": value} for alarm, (_, value) in limits.items()]}
 
 
 class Dashboard(pulumi.ComponentResource):

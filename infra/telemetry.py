@@ -9,6 +9,7 @@ import pulumi
 from pulumi_aws import cloudwatch
 
 from cutover import names
+from cutover.alarms.insights.command import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from cutover.plan import Deployment, Plan
 
 ALL_LINES = "telemetry_lines"  # the table's name for METRIC lines of any name
-QUERY_SUFFIX = ".logsinsights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Telemetry(pulumi.ComponentResource):
         )
         for arguments in metric_filters(args.table, args.deployment):
             cloudwatch.LogMetricFilter(arguments["name"], **arguments, log_group_name=self.log_group.name, opts=child)
-        for path in sorted(args.queries.glob(f"*{QUERY_SUFFIX}")):
-            query = path.name.removesuffix(QUERY_SUFFIX)
+        for path in sorted(args.queries.glob(f"*{SUFFIX}")):
+            query = path.name.removesuffix(SUFFIX)
             cloudwatch.QueryDefinition(
                 query,
                 name=names.query(args.deployment, query),

@@ -25,6 +25,7 @@ from rehearsal.aws_stand_in import AwsStandIn
 from rehearsal.deployed_alarms import DeployedAlarms
 from rehearsal.monitoring_stand_in import MonitoringStandIn
 from rehearsal.provider.kept import KeptResources
+from rehearsal.provider.sns import GONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,6 @@ DESCRIBE_SECONDS = 3.0
 SETTLE_SECONDS = 4.0
 LONGEST_REASON = 1023  # SetAlarmState takes no longer one
 INITIAL = "INSUFFICIENT_DATA"
-GONE_TOPIC = {"NotFound", "NotFoundException"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Engine:
             try:
                 self._sns.publish(TopicArn=topic, Subject=told.subject, Message=told.body)
             except ClientError as error:  # a topic that is gone, as on AWS: the action fails, the alarm goes on
-                if error.response["Error"].get("Code") not in GONE_TOPIC:
+                if error.response["Error"].get("Code") not in GONE:
                     raise
                 print(f"alarm engine: {told.subject}: {error}", file=sys.stderr, flush=True)
             self._unsent.popleft()

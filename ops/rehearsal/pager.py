@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from rehearsal.json_answer import send_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -166,34 +168,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == INCIDENTS_PATH:
-            self._answer(HTTPStatus.OK, self.server.incidents.as_json())
+            send_json(self, HTTPStatus.OK, self.server.incidents.as_json())
         else:
-            self._answer(HTTPStatus.NOT_FOUND, {"message": "not found"})
+            send_json(self, HTTPStatus.NOT_FOUND, {"message": "not found"})
 
     def do_POST(self) -> None:
         # The body is read whatever the path: a client that is cut off while it sends sees no answer.
         body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), LARGEST_MESSAGE))
         if not hmac.compare_digest(self.path.encode(), self.server.settings.integration_path.encode()):
-            self._answer(HTTPStatus.NOT_FOUND, {"message": "not found"})
+            send_json(self, HTTPStatus.NOT_FOUND, {"message": "not found"})
             return
         try:
             self.server.take(self.headers.get(TYPE_HEADER, ""), body)
         except PagerError as error:
             print(f"pager: {error}", file=sys.stderr, flush=True)
-            self._answer(HTTPStatus.BAD_REQUEST, {"message": str(error)})
+            send_json(self, HTTPStatus.BAD_REQUEST, {"message": str(error)})
         else:
-            self._answer(HTTPStatus.ACCEPTED, {"status": "success"})
+            send_json(self, HTTPStatus.ACCEPTED, {"status": "success"})
 
     def log_message(self, *_: object) -> None:
         """Writes nothing: each request's line has the key in it."""
-
-    def _answer(self, status: HTTPStatus, content: object) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def main() -> None:

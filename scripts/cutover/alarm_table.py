@@ -6,12 +6,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Alarm", "Bound", "Budget", "Incident", "Severity", "Silence", "Telemetry"]
+__all__ = ["Alarm", "Bound", "Budget", "Incident", "Severity", "Silence", "Telemetry", "longest_range"]
 
 Severity = Literal["warning", "critical"]
 Count = Annotated[int, Field(ge=1)]
-# CloudWatch's limits of period times evaluation periods: a day, or a week from one-hour periods on.
+# API reference, PutMetricAlarm: period times evaluation periods is a day at most, or a week from one-hour periods on.
 DAY, HOUR, WEEK = 86400, 3600, 604800
+
+
+def longest_range(period_seconds: int) -> int:
+    """How far back an alarm of this period may look, in seconds: CloudWatch's limit of period x evaluation periods."""
+    return WEEK if period_seconds >= HOUR else DAY
 
 
 class Table(BaseModel):
@@ -34,6 +39,12 @@ class Bound(Table):
             raise ValueError("give exactly one of above, below, at_least, at_most")
         return self
 
+    @property
+    def limit(self) -> tuple[str, float]:
+        """The name of the one that is set, and its value."""
+        (name,) = self.model_fields_set
+        return name, getattr(self, name)
+
     def holds(self, value: float) -> bool:
         """Whether `value` lies within the limit; `above` and `below` exclude the limit itself."""
         if self.above is not None:
@@ -45,8 +56,8 @@ class Bound(Table):
         return self.at_most is not None and value <= self.at_most
 
     def __str__(self) -> str:
-        (name,) = self.model_fields_set
-        return f"{name.replace('_', ' ')} {getattr(self, name):g}"
+        name, value = self.limit
+        return f"{name.replace('_', ' ')} {value:g}"
 
 
 class Probe(Table):
@@ -107,7 +118,7 @@ class Alarm(Table):
     def _is_what_cloudwatch_takes(self) -> Self:
         if self.datapoints > self.evaluation_periods:
             raise ValueError(f"{self.datapoints} datapoints of {self.evaluation_periods} periods can never breach")
-        longest = DAY if self.period_seconds < HOUR else WEEK
+        longest = longest_range(self.period_seconds)
         if self.period_seconds * self.evaluation_periods > longest:
             raise ValueError(f"period times evaluation periods may be {longest} s at most")
         return self

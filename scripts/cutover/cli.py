@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from enum import IntEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,25 +14,13 @@ from typing import TYPE_CHECKING
 from cutover import cost, delivery, generate, plan, probe, settings
 from cutover.alarms import commands as alarm_commands
 from cutover.alarms.errors import AlarmError
+from cutover.exit_codes import ExitCode
 from cutover.local_files import UnsafeNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["ExitCode", "main"]
-
-
-class ExitCode(IntEnum):
-    """The exit codes of all commands, the machine script included."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    INCONCLUSIVE = 3
-    ERROR = 4
-    CANNOT_WRITE = 5
-    SUPERSEDED = 6
-    INTERRUPTED = 130
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

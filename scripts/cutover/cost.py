@@ -14,6 +14,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from cutover import plan
+from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,7 +220,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"use": asdict(use), **asdict(estimated), "budget": limit}, default=float, ensure_ascii=False))
     else:
         print("\n".join([*_table(use, estimated), "", *_notes(table, estimated, limit)]))
-    return 0
+    return ExitCode.DONE
 
 
 def _table(use: Use, estimated: Estimate) -> Iterator[str]:

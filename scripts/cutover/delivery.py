@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from cutover import plan
+from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register", "seconds_until_delivered"]
 
-DONE, FAILED, ERROR = 0, 1, 4
 _POLL_SECONDS = 1.0  # AWS takes at least five such requests a second from an account
 _LOOK_BACK_SECONDS = 600  # the mark was written before the command began; searching all that is retained takes minutes
 
@@ -71,15 +71,15 @@ def _run(options: argparse.Namespace) -> int:
         seconds = seconds_until_delivered(client, options.log_group, options.mark, within)
     except ClientError as error:
         print(f"cutover: {options.log_group}: {_sentence(error)}", file=sys.stderr)
-        return ERROR
+        return ExitCode.ERROR
     except BotoCoreError as error:
         print(f"cutover: {options.log_group}: CloudWatch Logs could not be asked: {error}", file=sys.stderr)
-        return ERROR
+        return ExitCode.ERROR
     if seconds is None:
         print(f"cutover: {options.log_group}: no event with {options.mark!r} within {within:g} s", file=sys.stderr)
-        return FAILED
+        return ExitCode.FAILED
     print(f"{seconds:.1f}")
-    return DONE
+    return ExitCode.DONE
 
 
 def _sentence(error: ClientError) -> str:

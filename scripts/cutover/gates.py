@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from cutover.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -17,10 +19,10 @@ __all__ = ["Result", "Verdict", "evaluate", "overall"]
 class Verdict(IntEnum):
     """What a gate says. The value is the exit code of the commands; only PASS lets a step go on."""
 
-    PASS = 0
-    FAIL = 1
-    INCONCLUSIVE = 3
-    ERROR = 4
+    PASS = ExitCode.DONE
+    FAIL = ExitCode.FAILED
+    INCONCLUSIVE = ExitCode.INCONCLUSIVE
+    ERROR = ExitCode.ERROR
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from cutover.settings import Settings
 
-__all__ = ["ObjectHashes", "ObjectStore", "ObjectStoreError"]
+__all__ = ["ObjectHashes", "ObjectStore", "ObjectStoreError", "s3_client"]
 
 _BLOCK = 1 << 20  # bytes read at once
 
@@ -33,16 +33,19 @@ class ObjectHashes:
     recorded: str | None
 
 
+def s3_client(settings: Settings, config: Config) -> S3Client:
+    """A client for the settings' region and endpoint, under the credentials of the usual AWS chain."""
+    return boto3.Session().client("s3", region_name=settings.region, endpoint_url=settings.endpoint_url, config=config)
+
+
 class ObjectStore:
     """One bucket, read under the credentials of the usual AWS chain."""
 
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.bucket
-        self._client: S3Client = boto3.Session().client(
-            "s3",
-            region_name=settings.region,
-            endpoint_url=settings.endpoint_url,
-            config=Config(
+        self._client = s3_client(
+            settings,
+            Config(
                 connect_timeout=5, read_timeout=30, retries={"mode": "standard"}, user_agent_extra="cutover-compare"
             ),
         )

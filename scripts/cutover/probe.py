@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from cutover import plan, settings
+from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FAILURE", "measurement_line", "register", "worker_flags"]
 
-DONE, FAILED = 0, 1
 FAILURE = "cert.s3.probe.fail"  # not one of the table's counters: those count customers' saves
 _LOGGER = "cutover.probe"
 _WORKER_UNIT = re.compile(r"/deltacrown-uwsgi@[^/]+\.service(?:/|$)", re.MULTILINE)
@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
         started = time.monotonic()
         failed = _measure_all(table, store)
         if options.once:
-            return FAILED if failed else DONE
+            return ExitCode.FAILED if failed else ExitCode.DONE
         time.sleep(max(0.0, started + interval - time.monotonic()))
 
 
@@ -158,4 +158,4 @@ def _seconds(text: str) -> float:
 
 def _end(_signal: int, _frame: object) -> NoReturn:
     """Ends the process within whatever it waits for; S3 keeps a whole object or none."""
-    raise SystemExit(DONE)
+    raise SystemExit(ExitCode.DONE)

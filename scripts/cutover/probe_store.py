@@ -9,15 +9,13 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cutover.object_store import s3_client
 from cutover.settings import SettingsError
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from cutover.settings import Settings
 
 __all__ = ["USER_AGENT", "ProbeError", "ProbeStore"]
@@ -42,11 +40,9 @@ class ProbeStore:
 
     def __init__(self, settings: Settings) -> None:
         self._bucket = settings.bucket
-        self._client: S3Client = boto3.Session().client(
-            "s3",
-            region_name=settings.region,
-            endpoint_url=settings.endpoint_url,
-            config=Config(
+        self._client = s3_client(
+            settings,
+            Config(
                 connect_timeout=TIMEOUT_SECONDS,
                 read_timeout=TIMEOUT_SECONDS,
                 retries={"total_max_attempts": 1},

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from rehearsal.aws_stand_in import AwsStandIn
+from rehearsal.json_answer import send_json
 from rehearsal.lab.commands import LabError
 from rehearsal.lab.topology import CREDENTIALS_ADDRESS, CREDENTIALS_PATH, DEPLOYMENTS, MACHINES
 
@@ -176,12 +177,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         status, content = answer(self.server.sessions, self.server.role_arns, self.client_address[0], self.path)
-        body = json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        send_json(self, status, content)
 
 
 def main() -> None:

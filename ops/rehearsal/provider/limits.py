@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from cutover.alarm_table import longest_range
 from cutover.alarms.errors import AlarmError
 from cutover.alarms.expressions import compile_expression
 from cutover.alarms.patterns import compile_pattern
@@ -26,8 +27,6 @@ DESCRIPTION_CHARACTERS = 1024
 ACTIONS = 5  # for each state
 MATH_METRICS = 10
 SHORT_PERIODS = (10, 20, 30)  # seconds; every other period is whole minutes
-LONG_PERIOD = 3600  # seconds; from this one on an alarm may look back for a week, else for a day
-DAY, WEEK = 86_400, 604_800  # seconds
 QUERY_ID = re.compile(r"[a-z][a-zA-Z0-9_]*")
 FOR_EVER = 0  # Pulumi's word for a log group without retention
 RETENTIONS = frozenset(  # days
@@ -140,7 +139,7 @@ def _periods(alarm: Values) -> Iterator[int]:
 def _period_faults(period: int, evaluation_periods: int) -> Iterator[str]:
     if period not in SHORT_PERIODS and (period <= 0 or period % 60):
         yield f"the Period {period} is neither 10, 20 or 30 nor a multiple of 60 seconds"
-    longest = WEEK if period >= LONG_PERIOD else DAY
+    longest = longest_range(period)
     if period * evaluation_periods > longest:
         yield f"{evaluation_periods} periods of {period} s are more than {longest} s"
 

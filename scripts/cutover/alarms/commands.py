@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cutover.alarms.errors import AlarmError
+from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_lines", "register"]
 
-DONE, FAILED = 0, 1
 AS_WRITTEN = argparse.RawDescriptionHelpFormatter  # a wrapped example could not be copied: it holds a JSON line
 JSON_LINES = {
     "evaluate": (
@@ -116,7 +116,7 @@ def answer_lines(answer: Answer, lines: Iterable[bytes], output: TextIO) -> int:
     A line that is no JSON object is answered with `error` and its number as `line`; one that is wrong in another way
     with `error` alone.
     """
-    code = DONE
+    code = ExitCode.DONE
     for number, line in enumerate(lines, start=1):
         given: Mapping[str, Any]
         try:
@@ -125,7 +125,7 @@ def answer_lines(answer: Answer, lines: Iterable[bytes], output: TextIO) -> int:
             given = {"error": f"line {number} is no JSON ({error}): write one document a line", "line": number}
         else:
             given = _answered(answer, document, number)
-        code = FAILED if "error" in given else code
+        code = ExitCode.FAILED if "error" in given else code
         print(json.dumps(given, allow_nan=False), file=output, flush=True)
     return code
 

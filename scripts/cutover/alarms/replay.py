@@ -11,6 +11,7 @@ from cutover.alarms import exported_log, plot, resources, scenario, site_lines, 
 from cutover.alarms.errors import AlarmError
 from cutover.alarms.expectations import broken_expectations
 from cutover.alarms.monitor import Monitor, Transition
+from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Replay", "replay_log", "replay_scenario", "run_test"]
 
 DAY = 1440  # minutes: many at once are quicker by far than one at a time
-PASSED, FAILED, BAD_INPUT, MEASURED_NOTHING = 0, 1, 2, 3
 
 
 @dataclass
@@ -115,8 +115,8 @@ def run_test(options: argparse.Namespace) -> int:
         codes = {_test(source, options) for source in options.sources}
     except (AlarmError, plan.PlanError) as error:
         print(error, file=sys.stderr)
-        return BAD_INPUT
-    return FAILED if FAILED in codes else max(codes)
+        return ExitCode.USAGE
+    return ExitCode.FAILED if ExitCode.FAILED in codes else max(codes)
 
 
 def _test(source: Path, options: argparse.Namespace) -> int:
@@ -130,15 +130,15 @@ def _test(source: Path, options: argparse.Namespace) -> int:
         lines = exported_log.lines(source)
         if not lines:
             print(f"{source}: no log line, so nothing was measured: export the lines of the time in question")
-            return MEASURED_NOTHING
+            return ExitCode.INCONCLUSIVE
         shown, expected = replay_log(str(source), lines, _declared(options, deployment), deployment, step), None
     broken = broken_expectations(expected, shown) if expected else []
     timeline.show(shown, broken, judged=expected is not None, as_json=options.json)
     if options.plot is not None:
         plot.draw(shown, options.plot)
     if expected is None and not shown.line_count:
-        return MEASURED_NOTHING
-    return FAILED if broken else PASSED
+        return ExitCode.INCONCLUSIVE
+    return ExitCode.FAILED if broken else ExitCode.DONE
 
 
 def _declared(options: argparse.Namespace, deployment: plan.Deployment) -> Resources:

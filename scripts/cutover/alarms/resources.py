@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from cutover.alarm_table import longest_range
 from cutover.alarms.composites import check_composite, children_first, named_alarms
 from cutover.alarms.errors import AlarmError
 from cutover.alarms.filters import check_filter
@@ -23,8 +24,6 @@ __all__ = ["Resources", "load"]
 Shape = Mapping[str, Any]
 STACK = "stack:"
 LOAD_SECONDS = 120  # the Pulumi program loads its SDK for about 5 s
-# API reference, PutMetricAlarm: Period times EvaluationPeriods, by the shortest period that may look back so far.
-LONGEST_RANGES = {3600: 604_800, 60: 86_400}
 
 
 @dataclass(frozen=True)
@@ -151,6 +150,6 @@ def _check_metric_alarm(alarm: Shape) -> None:
     measure = compile_measure(alarm)
     evaluate(alarm, [], "OK")
     seconds = measure.minutes * 60
-    longest = next(limit for period, limit in LONGEST_RANGES.items() if seconds >= period)
+    longest = longest_range(seconds)
     if seconds * alarm["EvaluationPeriods"] > longest:
         raise AlarmError(f"Period times EvaluationPeriods is above {longest} s, AWS's limit for {seconds} s: lower one")

@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cutover import names, plan
 from cutover.alarms.errors import AlarmError
+from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     import argparse
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Report", "Silencer", "run"]
 
-DONE, ERROR = 0, 4
 MINUTE = datetime.timedelta(minutes=1)
 
 
@@ -174,11 +174,11 @@ def run(options: argparse.Namespace) -> int:
     except ClientError as error:
         action = "GetMetricStatistics" if options.status else "PutMetricData"
         print(f"cutover: {options.deployment}: {_sentence(error, action)}", file=sys.stderr)
-        return ERROR
+        return ExitCode.ERROR
     except BotoCoreError as error:
         print(f"cutover: {options.deployment}: CloudWatch could not be asked: {error}", file=sys.stderr)
-        return ERROR
-    return DONE
+        return ExitCode.ERROR
+    return ExitCode.DONE
 
 
 def _show(report: Report, *, as_json: bool) -> None:

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from cutover.alarms import exported_log
 from cutover.alarms.errors import AlarmError
 from cutover.alarms.insights.query import compile_query
+from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from cutover.alarms.insights.rows import Value
 
-__all__ = ["run_query", "saved_query"]
+__all__ = ["SUFFIX", "run_query", "saved_query"]
 
-DONE, INCONCLUSIVE = 0, 3
-SUFFIX = ".logsinsights"
+SUFFIX = ".logsinsights"  # of the saved queries' files
 
 
 def run_query(query: str, source: str, *, as_json: bool) -> int:
@@ -39,13 +39,13 @@ def run_query(query: str, source: str, *, as_json: bool) -> int:
     looked_at = list(exported_log.events(_text(source), source))
     if not looked_at:
         print(f"cutover: {source}: holds no event, so nothing is said: export a longer time", file=sys.stderr)
-        return INCONCLUSIVE
+        return ExitCode.INCONCLUSIVE
     found = compiled.run(looked_at)
     if as_json:
         print(json.dumps(found))
     else:
         print("\n".join([*_table(found, compiled.shown), f"{len(found)} rows from {len(looked_at)} events"]))
-    return DONE
+    return ExitCode.DONE
 
 
 def saved_query(name: str) -> Path:
