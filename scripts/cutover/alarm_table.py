@@ -6,7 +6,18 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Alarm", "Bound", "Budget", "Incident", "Severity", "Silence", "Telemetry", "longest_range"]
+__all__ = [
+    "Alarm",
+    "Bound",
+    "Budget",
+    "Count",
+    "Incident",
+    "Severity",
+    "Silence",
+    "Table",
+    "Telemetry",
+    "longest_range",
+]
 
 Severity = Literal["warning", "critical"]
 Count = Annotated[int, Field(ge=1)]

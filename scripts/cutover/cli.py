@@ -11,22 +11,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cutover import cost, delivery, generate, plan, probe, settings
+from cutover import control_commands, cost, delivery, generate, plan, probe, settings
 from cutover.alarms import commands as alarm_commands
 from cutover.alarms.errors import AlarmError
+from cutover.backfill import command as backfill_command
 from cutover.exit_codes import ExitCode
 from cutover.local_files import UnsafeNameError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["main"]
+__all__ = ["main", "outcome"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code; what went wrong is one sentence on stderr."""
+    """Runs one command and returns its exit code."""
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
+    return outcome(options.command, options)
+
+
+def outcome(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Runs what a command does and returns its exit code; what went wrong is one sentence on stderr."""
     try:
         return command(options)
     except (plan.PlanError, settings.SettingsError, generate.GenerateError, UnsafeNameError, AlarmError) as error:
@@ -73,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     compared.set_defaults(command=_compare)
 
-    for module in (alarm_commands, cost, delivery, probe):
+    for module in (alarm_commands, backfill_command, control_commands, cost, delivery, probe):
         module.register(commands)
     return parser
 

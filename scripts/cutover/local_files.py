@@ -6,50 +6,169 @@ import errno
 import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["UnsafeNameError", "sha256"]
+__all__ = [
+    "PREFIX",
+    "ChangedWhileReadError",
+    "LocalFile",
+    "Stamp",
+    "UnsafeNameError",
+    "check_name",
+    "opened",
+    "read",
+    "sha256",
+    "stamp",
+    "walk",
+]
 
+PREFIX = "certificates/"  # of every certificate's name, hence of every key (application's upload_to)
 _BLOCK = 1 << 20  # bytes read at once
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_NO_PLAIN_FILE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
 
 
 class UnsafeNameError(ValueError):
     """A name leads out of MEDIA_ROOT or to something that is no plain file."""
 
 
-def sha256(media_root: Path, name: str) -> str | None:
-    """Hexadecimal SHA-256 of a local file, or None if there is none.
+class ChangedWhileReadError(RuntimeError):
+    """A file was written or replaced while it was read, so its bytes may be of two versions."""
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written or replaced: inode, bytes, and both times in nanoseconds."""
+
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file as it was read: its bytes and their hexadecimal SHA-256."""
+
+    name: str
+    body: bytes
+    sha256: str
+    stamp: Stamp
+
+
+def check_name(name: str) -> list[str]:
+    """The parts of a name that stays under MEDIA_ROOT.
 
     Raises:
-        OSError: the file is there and cannot be read.
-        UnsafeNameError: the name is absolute, has `..`, passes a symbolic link or is no plain file.
+        UnsafeNameError: it is absolute, has `..`, `.` or an empty part, or a control character, which S3's listings
+            cannot carry.
     """
     parts = name.split("/")
-    if name.startswith("/") or any(part in {"", ".", ".."} for part in parts):
+    if any(part in {"", ".", ".."} for part in parts) or any(character < " " or character == "\x7f" for character in name):
         raise UnsafeNameError(f"{name!r} is no name under MEDIA_ROOT: correct the certificate's row")
+    return parts
+
+
+@contextmanager
+def opened(media_root: Path, name: str) -> Iterator[int]:
+    """A descriptor of a plain file for reading, reached through no symbolic link.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: the file is there and cannot be read.
+        UnsafeNameError: the name is unsafe, passes a symbolic link or is no plain file.
+    """
+    parts = check_name(name)
+    file = -1
     directory = os.open(media_root, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
-            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+            inner = os.open(part, _DIRECTORY, dir_fd=directory)
             os.close(directory)
             directory = inner
         file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    except FileNotFoundError:
-        return None
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise UnsafeNameError(f"{name!r} is no plain file: look at it by hand")
+        yield file
     except OSError as error:
-        if error.errno not in {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}:
+        if error.errno not in _NO_PLAIN_FILE:
             raise
         raise UnsafeNameError(f"{name!r} passes a symbolic link or is no plain file: look at it by hand") from error
     finally:
         os.close(directory)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise UnsafeNameError(f"{name!r} is no plain file: look at it by hand")
-    with os.fdopen(file, "rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        if file != -1:
+            os.close(file)
+
+
+def read(media_root: Path, name: str) -> LocalFile | None:
+    """The file's bytes, or None if there is none.
+
+    Raises:
+        ChangedWhileReadError: it was written while it was read.
+        OSError: the file is there and cannot be read.
+        UnsafeNameError: see `opened`.
+    """
+    try:
+        with opened(media_root, name) as file:
+            before = _stamp(os.fstat(file))
+            blocks = []
+            while block := os.read(file, max(before.size + 1, _BLOCK)):
+                blocks.append(block)
+            after = _stamp(os.fstat(file))
+    except FileNotFoundError:
+        return None
+    body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    if before != after or len(body) != after.size:
+        raise ChangedWhileReadError(f"{name!r} was written while it was read: run again when its writer is done")
+    return LocalFile(name, body, hashlib.sha256(body).hexdigest(), after)
+
+
+def stamp(media_root: Path, name: str) -> Stamp | None:
+    """What tells a file that was read from one that was changed since, or None if there is none; raises as `opened`."""
+    try:
+        with opened(media_root, name) as file:
+            return _stamp(os.fstat(file))
+    except FileNotFoundError:
+        return None
+
+
+def sha256(media_root: Path, name: str) -> str | None:
+    """Hexadecimal SHA-256 of a local file of any size, or None if there is none; raises as `opened`."""
+    try:
+        with opened(media_root, name) as file:
+            digest = hashlib.sha256()
+            while block := os.read(file, _BLOCK):
+                digest.update(block)
+            return digest.hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def walk(media_root: Path, prefix: str = PREFIX) -> Iterator[str]:
+    """The names of all plain files under a folder of MEDIA_ROOT, ordered by their UTF-8 bytes, as S3 lists keys.
+
+    Names that are no UTF-8 come as Python's surrogate escapes. Symbolic links are neither followed nor given.
+    """
+
+    def order(entry: os.DirEntry[str]) -> bytes:
+        return os.fsencode(entry.name) + (b"/" if entry.is_dir(follow_symlinks=False) else b"")
+
+    try:
+        with os.scandir(media_root / prefix) as found:
+            entries = sorted(found, key=order)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk(media_root, f"{prefix}{entry.name}/")
+        elif entry.is_file(follow_symlinks=False):
+            yield f"{prefix}{entry.name}"
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

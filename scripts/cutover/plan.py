@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from cutover.alarm_table import Alarm, Bound, Budget, Incident, Severity, Silence, Table, Telemetry
+from cutover.data_tool_table import DataTools  # noqa: TC001 - pydantic reads the annotation
 
 __all__ = ["Bound", "Deployment", "Mode", "Plan", "PlanError", "Scenario", "ServiceLevel", "Step", "Watch", "load"]
 
@@ -206,6 +207,7 @@ class Plan(Table):
     incidents: dict[str, Incident]
     silence: Silence
     budget: Budget
+    data_tools: DataTools
     steps: dict[int, Step]
     contacts: list[Contact] = Field(min_length=1)
     runbook_url: Annotated[str, Field(pattern=r"^https://")]

@@ -7,7 +7,6 @@ application's JSON layout, which the journal and the metric filters take.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from cutover import plan, settings
 from cutover.exit_codes import ExitCode
+from cutover.telemetry import measurement_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["FAILURE", "measurement_line", "register", "worker_flags"]
+__all__ = ["FAILURE", "register", "worker_flags"]
 
 FAILURE = "cert.s3.probe.fail"  # not one of the table's counters: those count customers' saves
-_LOGGER = "cutover.probe"
 _WORKER_UNIT = re.compile(r"/deltacrown-uwsgi@[^/]+\.service(?:/|$)", re.MULTILINE)
 
 
@@ -48,22 +47,6 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--once", action="store_true", help="measure once and say by the exit code how it went")
     parser.add_argument("--interval", type=_seconds, metavar="S", help="seconds from start to start (default: table)")
     parser.set_defaults(command=_run)
-
-
-def measurement_line(name: str, value: float, **more: str) -> str:
-    """A METRIC line in the application's JSON layout; `more` are further fields beside its number."""
-    now = time.time()
-    return json.dumps(
-        {
-            "levelname": "WARNING" if name == FAILURE else "INFO",
-            "asctime": f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now % 1 * 1000):03d}",
-            "name": _LOGGER,
-            "message": f"METRIC: {name}={value}",
-            "metric_name": name,
-            "value": value,
-            **more,
-        }
-    )
 
 
 def worker_flags(variables: Mapping[str, str], proc: Path = Path("/proc")) -> dict[str, float]:
@@ -126,7 +109,7 @@ def _measure_all(table: plan.Plan, store: ProbeStore) -> bool:
                 print(measurement_line(table.measurements[measure], milliseconds), flush=True)
         except ProbeError as error:
             failed = True
-            print(measurement_line(FAILURE, 1, operation=error.operation, cause=str(error)), flush=True)
+            print(measurement_line(FAILURE, 1, level="WARNING", operation=error.operation, cause=str(error)), flush=True)
     for flag, share in worker_flags({flag: table.variables[flag] for flag in ("dual_write", "read_primary")}).items():
         print(measurement_line(table.measurements[f"workers_{flag}"], share), flush=True)
     return failed

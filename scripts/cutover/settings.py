@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["Settings", "SettingsError", "load", "parse_environment_file"]
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["Settings", "SettingsError", "add_arguments", "flag", "load", "parse_environment_file"]
+
+STATE_DIRECTORY = "/var/lib/deltacrown-cutover"
 
 
 class SettingsError(ValueError):
@@ -15,19 +21,33 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the certificates are: the shared disk and the bucket."""
+    """Where the certificates are: the shared disk, the bucket and the table; and under whose name they are reached."""
 
     media_root: Path
     bucket: str
     region: str
     endpoint_url: str | None
+    state_directory: Path  # what outlives a run: accepted rows, control of a running one; not made here
+    database_url: str = field(default="", repr=False)  # has a password; empty where no command asked for it
+    role_arn: str | None = None
+    environment_file: Path | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options by which every data command finds its settings."""
+    parser.add_argument("--env-file", type=Path, metavar="FILE", help="the application's environment file")
+    parser.add_argument("--role-arn", metavar="ARN", help="assume this role, refreshed as long as the command runs")
 
 
 def parse_environment_file(text: str) -> dict[str, str]:
-    """The assignments that systemd would take from an environment file: no `export`, quotes removed, the last wins."""
+    """The assignments of an environment file: quotes and carriage returns removed, the last one wins.
+
+    A line that begins with `export` counts, although systemd ignores it: the runbook writes its flags so, and
+    whoever turns the backfill off by such a line must be obeyed. `cutover doctor` names such lines.
+    """
     values = {}
-    for raw in text.splitlines():
-        line = raw.strip()
+    for raw in text.split("\n"):
+        line = raw.strip().removeprefix("export ")
         name, sign, value = line.partition("=")
         if not sign or line.startswith(("#", ";")) or not name.strip().isidentifier():
             continue
@@ -38,24 +58,45 @@ def parse_environment_file(text: str) -> dict[str, str]:
     return values
 
 
-def load(environment_file: Path | None) -> Settings:
+def load(environment_file: Path | None, *, role_arn: str | None = None) -> Settings:
     """Reads the settings; those of a file are put into this process's environment, where the AWS chain looks.
 
     Raises:
         SettingsError: the file cannot be read, a setting is absent, or MEDIA_ROOT is no directory.
     """
     if environment_file is not None:
-        try:
-            os.environ.update(parse_environment_file(environment_file.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{environment_file}: cannot be read as UTF-8 text ({error})") from error
+        os.environ.update(_read(environment_file))
     source = str(environment_file or "the environment")
+    bucket = _required("AWS_STORAGE_BUCKET_NAME", source)
     return Settings(
         media_root=_directory(_required("MEDIA_ROOT", source), source),
-        bucket=_required("AWS_STORAGE_BUCKET_NAME", source),
-        region=os.environ.get("AWS_S3_REGION_NAME", "us-east-1"),
+        bucket=bucket,
+        region=os.environ.get("AWS_S3_REGION_NAME") or "us-east-1",
         endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or None,
+        state_directory=Path(os.environ.get("CUTOVER_STATE_DIRECTORY") or STATE_DIRECTORY) / bucket,
+        database_url=os.environ.get("DATABASE_URL", ""),
+        role_arn=role_arn,
+        environment_file=environment_file,
     )
+
+
+def flag(values: Settings, variable: str) -> bool:
+    """Whether a flag is on, now: only the text `true`, in any case, is on.
+
+    The environment file is read again; without one, the environment of this process counts.
+
+    Raises:
+        SettingsError: the file cannot be read any more, which is not the same as off.
+    """
+    source = os.environ if values.environment_file is None else _read(values.environment_file)
+    return source.get(variable, "").strip().lower() == "true"
+
+
+def _read(environment_file: Path) -> dict[str, str]:
+    try:
+        return parse_environment_file(environment_file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{environment_file}: cannot be read as UTF-8 text ({error})") from error
 
 
 def _required(name: str, source: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["TelemetryError", "WorkerCounts", "count_journal", "parse_metric", "since_mark"]
+__all__ = [
+    "TelemetryError",
+    "WorkerCounts",
+    "count_journal",
+    "measurement_line",
+    "metric_line",
+    "parse_metric",
+    "since_mark",
+]
 
 # One form serves the console layout ("INFO <time> <logger> METRIC: …") and the file layout, which has module, process
 # and thread in between: the metric is the end of the line in both.
@@ -98,6 +107,27 @@ def since_mark(lines: Sequence[str], cursor: str) -> Sequence[str]:
     if len({entry.get("_BOOT_ID") for entry in entries}) > 1:
         raise TelemetryError("the machine was restarted since the mark: measure again")
     return lines[1:]
+
+
+def metric_line(name: str, value: float) -> str:
+    """A METRIC line as the application's console layout ends; what counts lines reads it."""
+    return f"METRIC: {name}={value}"
+
+
+def measurement_line(name: str, value: float, *, level: str = "INFO", **more: str) -> str:
+    """A METRIC line in the application's JSON layout, whose number a metric filter can take; `more` stands beside it."""
+    now = time.time()
+    return json.dumps(
+        {
+            "levelname": level,
+            "asctime": f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(now))},{int(now % 1 * 1000):03d}",
+            "name": "cutover",
+            "message": metric_line(name, value),
+            "metric_name": name,
+            "value": value,
+            **more,
+        }
+    )
 
 
 def _count(worker: WorkerCounts, message: str) -> None:

@@ -124,10 +124,10 @@ def test_names_that_leave_the_media_directory_are_refused(tmp_path: Path, name: 
         local_files.sha256(tmp_path, name)
 
 
-def test_environment_file_is_read_as_systemd_reads_it() -> None:
-    """Where sh and systemd differ, the workers have what systemd read."""
-    text = "# c\nA='b c'\nexport B=1\nC=\"x\"\n D = e \nA=last\nnothing\n; comment=1\n"
-    assert settings.parse_environment_file(text) == {"A": "last", "C": "x", "D": "e"}
+def test_environment_file_is_read_as_its_writer_meant_it() -> None:
+    """A backfill that is turned off by an `export` line, as the runbook writes it, must end."""
+    text = "# c\nA='b c'\nexport B=1\nC=\"x\"\r\n D = e \nA=last\nnothing\n; comment=1\n"
+    assert settings.parse_environment_file(text) == {"A": "last", "B": "1", "C": "x", "D": "e"}
 
 
 def test_expired_token_is_said_in_one_sentence(

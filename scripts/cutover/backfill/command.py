@@ -1,0 +1,120 @@
+"""`cutover backfill`, which is the application's `manage.py backfill_certificates_to_s3`, too."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from typing import TYPE_CHECKING
+
+from cutover import plan, settings
+from cutover.backfill import token
+from cutover.backfill.errors import UnknownCertificateError
+from cutover.control import StateError
+from cutover.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "register", "run"]
+
+DESCRIPTION = (
+    "Stores certificates in S3 and marks a row once both of its files are proven there by S3's own SHA-256. Reads and "
+    "proves the local files first, never overwrites an object that differs, and may be ended and resumed at any "
+    "moment. Needs CERT_S3_BACKFILL_ENABLED, which is read again before each batch; a dry run does not need it. "
+    "Exit 0: done; 1: some certificates failed, or more than 5 % of the uploads did; 2: settings, or the flag is off; "
+    "4: the database or S3 could not be asked; 5: another backfill runs; 130: interrupted."
+)
+EXAMPLES = """examples:
+  cutover backfill --env-file /etc/deltacrown/staging.env --dry-run --limit 100 --verify-hash
+  cutover backfill --env-file /etc/deltacrown/production.env --start-id 0 --limit 1000 --batch-size 50 --verify-hash
+  cutover backfill --env-file /etc/deltacrown/production.env --resume-token eyJzdGFydF9pZCI6IDEwfQ==
+  cutover backfill --env-file /etc/deltacrown/production.env --certificate-id 4711 --repair"""
+
+
+def register(commands: Subparsers) -> None:
+    """Adds `backfill` to the parser of `cutover`."""
+    parser = commands.add_parser(
+        "backfill",
+        help="store certificates in S3, verified, and mark them as migrated",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    parser.set_defaults(command=run)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a backfill: the runbook's, and ours."""
+    tools = plan.load().data_tools
+    settings.add_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="read and compare everything, write nothing")
+    parser.add_argument("--start-id", type=_natural, default=0, metavar="N", help="first certificate (default: 0)")
+    parser.add_argument(
+        "--limit", type=_positive, metavar="N", help="how many that are not migrated yet (default: all)"
+    )
+    parser.add_argument("--batch-size", type=_positive, default=tools.batch_size, metavar="N", help="rows a batch")
+    parser.add_argument("--tournament-id", type=_natural, metavar="N", help="only this tournament's")
+    parser.add_argument(
+        "--certificate-id", type=_natural, action="append", default=[], metavar="N", help="only this; may be repeated"
+    )
+    parser.add_argument(
+        "--key", action="append", default=[], help="only the certificate that owns this file; may be repeated"
+    )
+    parser.add_argument("--verify-hash", action="store_true", help="read the SHA-256 back from S3 after each upload")
+    parser.add_argument("--repair", action="store_true", help="put the local file in place of an object that differs")
+    parser.add_argument("--resume-token", nargs="*", metavar="TOKEN", help="go on where a run ended")
+    parser.add_argument("--concurrency", type=_positive, default=tools.concurrency, metavar="N", help="uploads at once")
+    parser.add_argument("--max-rate", type=_rate, metavar="R", help="certificates a second, at most")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, lines on error")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs a backfill and returns its exit code."""
+    from cutover.backfill.session import Session  # noqa: PLC0415 - boto3 and the database driver take 0.4 s
+    from cutover.catalogue import CatalogueError  # noqa: PLC0415
+    from cutover.object_store import ObjectStoreError  # noqa: PLC0415
+
+    table, values = plan.load(), settings.load(options.env_file, role_arn=options.role_arn)
+    flag = table.variables["backfill"]
+    if not options.dry_run and not settings.flag(values, flag):
+        source = options.env_file or "the environment"
+        print(f"cutover: {flag} is not `true` in {source}: turn it on, or look first with --dry-run", file=sys.stderr)
+        return ExitCode.USAGE
+    try:
+        if options.resume_token is not None:
+            options.start_id = token.decode(options.resume_token)
+        code = Session(options, values, table).run()
+    except (token.TokenError, UnknownCertificateError) as error:
+        print(f"cutover: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    except (CatalogueError, ObjectStoreError) as error:
+        print(f"cutover: {error}", file=sys.stderr)
+        return ExitCode.ERROR
+    except StateError as error:
+        print(f"cutover: {error}", file=sys.stderr)
+        return ExitCode.CANNOT_WRITE
+    return code
+
+
+def _natural(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 2^63")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not _natural(text):
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of certificates a second above 0")
+    return rate

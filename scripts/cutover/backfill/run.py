@@ -1,0 +1,197 @@
+"""A run of the backfill: batch after batch until the rows end or something stops it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from cutover.backfill import token
+from cutover.catalogue import LockLostError
+from cutover.migration import LASTING, Problem
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from cutover.backfill.failure_stop import FailureStop
+    from cutover.catalogue import Catalogue, Certificate, Selection
+    from cutover.control import Control
+    from cutover.migration import Migrator, Outcome
+
+__all__ = ["Batch", "Run", "Stopped", "Summary"]
+
+Stopped = Literal["failures", "flag", "signal", "lock"]
+_IN_FLIGHT = 2  # batches: the second uploads while the slowest of the first is waited for
+_SIGNAL_SECONDS = 0.2  # how late a signal may be noticed
+_LAST_UPLOADS_SECONDS = 10.0  # how long what is under way may take after a signal, in all
+
+
+@dataclass
+class Summary:
+    """What a run did so far. `bytes` are those uploaded; `duration_s` is in seconds."""
+
+    dry_run: bool
+    start_id: int
+    migrated: int = 0
+    already_migrated: int = 0
+    objects_uploaded: int = 0
+    objects_already_equal: int = 0
+    bytes: int = 0
+    errors: list[Problem] = field(default_factory=list)
+    failed: int = 0  # certificates with at least one error
+    stopped: Stopped | None = None
+    reason: str | None = None  # of the stop, for people
+    next_id: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        """Certificates that were dealt with, whatever became of them."""
+        return self.migrated + self.failed
+
+    @property
+    def found(self) -> int:
+        """Certificates that the run has met, the migrated ones that it passed included."""
+        return self.done + self.already_migrated
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def resume_token(self) -> str:
+        """Where to go on: the first id that is not done."""
+        return token.encode(self.next_id)
+
+
+@dataclass
+class Batch:
+    """A batch in flight, or done."""
+
+    number: int
+    rows: list[Certificate]
+    futures: list[Future[Outcome]]
+    outcomes: list[Outcome] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """One run. `stopping` is set by signals; `may_run` reads the kill switch; `report` is told of each batch."""
+
+    catalogue: Catalogue
+    selection: Selection
+    migrator: Migrator
+    failure_stop: FailureStop
+    summary: Summary
+    control: Control | None  # None in a dry run, which nobody needs to pause
+    may_run: Callable[[], bool]
+    stopping: threading.Event
+    report: Callable[[Batch, Summary], None]
+    batch_size: int
+    concurrency: int
+    _complete: bool = True  # everything before `next_id` is done, or cannot be mended by another attempt
+    _left: float = _LAST_UPLOADS_SECONDS
+
+    def execute(self) -> None:
+        """Runs to the end. What was verified is marked, however the run ends; the summary says where to go on.
+
+        Raises:
+            CatalogueError: the database stayed away; the summary stands as of the last batch that was marked.
+        """
+        self.summary.next_id = self.selection.start_id
+        in_flight: deque[Batch] = deque()
+        pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="upload")
+        try:
+            for batch in self._started(pool):
+                in_flight.append(batch)
+                if len(in_flight) == _IN_FLIGHT:
+                    self._finish(in_flight.popleft())
+                if self.summary.stopped:
+                    break
+            while in_flight:
+                self._finish(in_flight.popleft())
+        except LockLostError as error:
+            self.summary.stopped, self.summary.reason = "lock", str(error)
+        finally:
+            for batch in in_flight:
+                _cancel(batch)
+            pool.shutdown(wait=not self.stopping.is_set(), cancel_futures=True)
+
+    def _started(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
+        for number, rows in enumerate(self.catalogue.pages(self.selection, self.batch_size), start=1):
+            if not self._may_start(len(rows)):
+                return
+            yield Batch(number, rows, [pool.submit(self.migrator.migrate, row) for row in rows])
+
+    def _may_start(self, rows: int) -> bool:
+        if not self.summary.stopped and not self.may_run():
+            self.summary.stopped, self.summary.reason = "flag", "the backfill's flag was turned off"
+        elif self.control and not self.control.before_batch(rows, self.stopping.is_set):
+            self.summary.stopped = "signal"
+            self.summary.reason = "interrupted" if self.stopping.is_set() else "aborted by `cutover abort`"
+        return not self.summary.stopped and not self.stopping.is_set()
+
+    def _finish(self, batch: Batch) -> None:
+        """Waits for a batch, marks what is verified, and counts."""
+        self._collect(batch)
+        whole = [outcome.row for outcome in batch.outcomes if not outcome.problems]
+        marked = {row.id for row in whole} if self.summary.dry_run else self.catalogue.mark(whole)
+        for outcome in batch.outcomes:
+            self._count(outcome, marked=outcome.row.id in marked)
+        self.report(batch, self.summary)
+        if self.control:
+            rate = self.summary.done / max(self.summary.duration_s, 0.001)
+            self.control.report(batch=batch.number, token=self.summary.resume_token, rate=rate)
+
+    def _collect(self, batch: Batch) -> None:
+        """Takes the outcomes in the order of the rows; once the run must stop, only of what had already begun."""
+        for row, future in zip(batch.rows, batch.futures, strict=True):
+            outcome = self._awaited(batch, future)
+            if outcome is None or any(problem.cause not in LASTING for problem in outcome.problems):
+                self._complete = False
+            if self._complete:
+                self.summary.next_id = row.id + 1
+            if outcome is None:
+                continue
+            batch.outcomes.append(outcome)
+            reason = self.failure_stop.reason(outcome)
+            if reason and not self.summary.stopped:
+                self.summary.stopped, self.summary.reason = "failures", reason
+
+    def _awaited(self, batch: Batch, future: Future[Outcome]) -> Outcome | None:
+        while True:
+            if self.stopping.is_set() and not self.summary.stopped:
+                self.summary.stopped, self.summary.reason = "signal", "interrupted"
+            if self.summary.stopped:
+                _cancel(batch)
+            done, _ = concurrent.futures.wait([future], timeout=_SIGNAL_SECONDS)
+            if done:
+                return None if future.cancelled() else future.result()
+            if self.stopping.is_set():
+                self._left -= _SIGNAL_SECONDS
+                if self._left < 0:
+                    return None
+
+    def _count(self, outcome: Outcome, *, marked: bool) -> None:
+        summary = self.summary
+        uploaded = [stored for stored in outcome.stored if stored.uploaded]
+        summary.objects_uploaded += len(uploaded)
+        summary.objects_already_equal += len(outcome.stored) - len(uploaded)
+        summary.bytes += sum(stored.size for stored in uploaded)
+        problems = list(outcome.problems)
+        if not problems and not marked:
+            detail = "the row was changed or deleted while its files were stored, so it is not marked: run again"
+            problems.append(Problem(outcome.row.id, None, "changed_while_read", detail))
+        summary.errors += problems
+        summary.failed += bool(problems)
+        summary.migrated += not problems
+
+
+def _cancel(batch: Batch) -> None:
+    for future in batch.futures:
+        future.cancel()

@@ -1,0 +1,181 @@
+"""A backfill as a command: its lock, its signals, its run, and what it says at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from cutover import settings
+from cutover.backfill.errors import UnknownCertificateError
+from cutover.backfill.failure_stop import FailureStop
+from cutover.backfill.report import Report, document
+from cutover.backfill.run import Run, Summary
+from cutover.catalogue import Catalogue, CatalogueError, Selection
+from cutover.control import Control
+from cutover.exit_codes import ExitCode
+from cutover.migration import Migrator, Rules
+from cutover.object_store import ObjectStore
+from cutover.uploads import Uploader, enforces_checksums
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from cutover.plan import Plan
+
+__all__ = ["LOCK", "Session"]
+
+LOCK = "backfill"
+_EXIT_CODES = {
+    "failures": ExitCode.FAILED,
+    "flag": ExitCode.USAGE,
+    "lock": ExitCode.CANNOT_WRITE,
+    "signal": ExitCode.INTERRUPTED,
+}
+
+
+class Session:
+    """One call of the command."""
+
+    def __init__(self, options: argparse.Namespace, values: settings.Settings, table: Plan) -> None:
+        self._options, self._values, self._table = options, values, table
+        self._summary = Summary(dry_run=options.dry_run, start_id=options.start_id, next_id=options.start_id)
+
+    def run(self) -> int:
+        """Takes the lock, runs, reports, and returns the exit code.
+
+        Raises:
+            CatalogueError, ObjectStoreError: the database or S3 could not be reached before anything was done.
+            StateError: the state directory cannot be written.
+            UnknownCertificateError: an id or a file of the options is nobody's.
+        """
+        options, summary = self._options, self._summary
+        with Catalogue(self._values, read_only=options.dry_run) as catalogue:
+            selection = self._selection(catalogue)
+            if not options.dry_run and not catalogue.lock(LOCK):
+                summary.stopped = "lock"
+                summary.reason = "another backfill runs on this database: `cutover doctor` names it"
+            report = Report(
+                self._table.data_tools,
+                total=catalogue.count(selection),
+                batch_size=options.batch_size,
+                as_json=options.json,
+            )
+            report.header(self._header(), dry_run=options.dry_run)
+            failure = None if summary.stopped else self._execute(catalogue, selection, report)
+            if failure is None:
+                summary.already_migrated = self._already_migrated(catalogue, selection)
+        report.end(summary, self._table.cost)
+        if options.json:
+            print(document(summary), flush=True)
+        if failure is not None:
+            print(f"cutover: {failure}", file=sys.stderr)
+        code = ExitCode.ERROR if failure is not None else self._exit_code()
+        if threading.active_count() > 1:
+            # An upload that hangs would hold the interpreter back until it times out.
+            sys.stdout.flush()
+            os._exit(code)
+        return code
+
+    def _execute(self, catalogue: Catalogue, selection: Selection, report: Report) -> CatalogueError | None:
+        """Runs, and returns why it broke off, if the database stayed away."""
+        options = self._options
+        store = ObjectStore(self._values, LOCK, connections=options.concurrency)
+        uploader = None if options.dry_run else Uploader(self._values, LOCK)
+        rules = Rules(
+            longest_key=self._table.data_tools.longest_key_bytes,
+            verify=options.verify_hash,
+            read_back=uploader is not None and not enforces_checksums(self._values, store),
+            repair=options.repair,
+        )
+        if rules.read_back:
+            print("cutover: this S3 does not refuse a wrong SHA-256, so every object is read back", file=sys.stderr)
+        control = None if options.dry_run else Control(self._values, "backfill", max_rate=options.max_rate)
+        with control or contextlib.nullcontext(), _signals() as stopping:
+            run = Run(
+                catalogue=catalogue,
+                selection=selection,
+                migrator=Migrator(self._values, store, uploader, rules),
+                failure_stop=FailureStop(self._table.data_tools.failure_stop),
+                summary=self._summary,
+                control=control,
+                may_run=self._may_run,
+                stopping=stopping,
+                report=report.batch,
+                batch_size=options.batch_size,
+                concurrency=options.concurrency,
+            )
+            try:
+                run.execute()
+            except CatalogueError as error:
+                return error
+        return None
+
+    def _may_run(self) -> bool:
+        return self._options.dry_run or settings.flag(self._values, self._table.variables["backfill"])
+
+    def _selection(self, catalogue: Catalogue) -> Selection:
+        options = self._options
+        ids, keys = tuple(options.certificate_id), tuple(options.key)
+        if ids or keys:
+            rows = [*catalogue.by_id(ids), *catalogue.by_keys(keys)]
+            known: set[object] = {row.id for row in rows} | {file.key for row in rows for file in row.files}
+            for wanted in (*ids, *keys):
+                if wanted not in known:
+                    what = f"certificate {wanted}" if isinstance(wanted, int) else f"file {wanted!r}"
+                    raise UnknownCertificateError(f"{what}: no row of the table has it; look it up and name it again")
+        return Selection(
+            start_id=options.start_id,
+            tournament_id=options.tournament_id,
+            ids=ids,
+            keys=keys,
+            # Whoever names a certificate to repair means it, be it marked or not.
+            pending=None if options.repair and (ids or keys) else True,
+            limit=options.limit,
+        )
+
+    def _already_migrated(self, catalogue: Catalogue, selection: Selection) -> int:
+        """The marked rows that the run has passed by."""
+        if selection.pending is None:
+            return 0
+        whole = self._summary.stopped is None and selection.limit is None
+        end_id = None if whole else self._summary.next_id - 1
+        marked = catalogue.count(dataclasses.replace(selection, pending=False, limit=None, end_id=end_id))
+        return marked if self._summary.dry_run else max(0, marked - self._summary.migrated)
+
+    def _header(self) -> dict[str, object]:
+        options = self._options
+        return {
+            "Start ID": options.start_id,
+            "Limit": options.limit or "none",
+            "Batch size": options.batch_size,
+            "Verify hash": options.verify_hash,
+        }
+
+    def _exit_code(self) -> ExitCode:
+        if self._summary.stopped is not None:
+            return _EXIT_CODES[self._summary.stopped]
+        return ExitCode.FAILED if self._summary.errors else ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; the second signal interrupts at once."""
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: object) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,61 @@
+"""The models of ops/cutover.yml's data tools: backfill, sweep, check and retirement."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cutover.alarm_table import Count, Table
+
+__all__ = ["DataTools"]
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+class FailureStop(Table):
+    """When upload failures end a backfill: a ratio over a sliding window of attempted rows, or a bad start."""
+
+    ratio: Ratio
+    window: Count
+    judged_from: Count
+    in_a_row: Count
+
+
+class Sweep(Table):
+    """How often rows are looked after, how old one must be before it is missed, and how far back is looked."""
+
+    interval_seconds: Count
+    grace_seconds: Count
+    lookback_seconds: Count
+
+
+class Check(Table):
+    """How often the consistency check runs, and which share of the files it hashes."""
+
+    interval_hours: Count
+    sample_ratio: Ratio
+    sample_minimum: Count
+
+
+class Retirement(Table):
+    """How long a file stays in quarantine before it may be purged, and how fresh the proof of its object must be."""
+
+    quarantine_days: Count
+    proof_seconds: Count
+    batch_size: Count
+
+
+class DataTools(Table):
+    """Defaults and limits of the commands that touch certificates."""
+
+    batch_size: Count
+    concurrency: Count
+    longest_key_bytes: Count
+    estimate_mb_per_second: Count
+    hung_seconds: Count
+    failure_stop: FailureStop
+    sweep: Sweep
+    check: Check
+    retirement: Retirement
+    metrics: dict[str, str]

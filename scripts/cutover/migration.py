@@ -1,0 +1,202 @@
+"""One certificate's way into S3: read, prove, put, compare. Whoever marks rows does it by what this says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cutover import local_files
+from cutover.object_store import ObjectStoreError
+from cutover.uploads import AlreadyThereError
+
+if TYPE_CHECKING:
+    from cutover.catalogue import Certificate, CertificateFile
+    from cutover.local_files import LocalFile
+    from cutover.object_store import ObjectStore
+    from cutover.settings import Settings
+    from cutover.uploads import Uploader
+
+__all__ = ["LASTING", "UPLOAD_FAILURES", "Migrator", "Outcome", "Problem", "Rules", "StoredFile"]
+
+Cause = Literal[
+    "missing_local",
+    "damaged_local",
+    "unsafe_name",
+    "changed_while_read",
+    "conflict",
+    "s3_denied",
+    "s3_unavailable",
+    "checksum_refused",
+    "database",
+]
+UPLOAD_FAILURES: frozenset[Cause] = frozenset({"s3_denied", "s3_unavailable", "checksum_refused"})
+# What another attempt alone cannot mend: somebody must look at the file, the row or the object.
+LASTING: frozenset[Cause] = frozenset({"missing_local", "damaged_local", "unsafe_name", "conflict"})
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a certificate was not migrated; `key` is the file that it is about."""
+
+    certificate_id: int
+    key: str | None
+    cause: Cause
+    detail: str
+
+
+class ProblemError(Exception):
+    """Ends the way of one certificate."""
+
+    def __init__(self, cause: Cause, detail: str) -> None:
+        super().__init__(detail)
+        self.cause: Cause = cause
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file whose equal is in S3: put there now, or met there. `md5`, which S3 gives as ETag, in dry runs only."""
+
+    key: str
+    size: int  # bytes
+    sha256: str
+    uploaded: bool
+    md5: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one certificate. It may be marked only if it has no problem."""
+
+    row: Certificate
+    stored: tuple[StoredFile, ...]
+    problems: tuple[Problem, ...]
+    attempted: bool  # something was asked of S3
+
+    @property
+    def upload_failed(self) -> bool:
+        """Whether S3, not the file or the row, is to blame."""
+        return any(problem.cause in UPLOAD_FAILURES for problem in self.problems)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How certificates are taken to S3."""
+
+    longest_key: int  # bytes
+    verify: bool = False  # ask S3 again for the SHA-256 of what it has just stored
+    read_back: bool = False  # download what was stored, because this server does not enforce checksums
+    repair: bool = False  # replace an object that differs from a local file
+
+
+class Migrator:
+    """Takes certificates to S3. Threads may share it. Without `uploader` it reads everything and writes nothing."""
+
+    def __init__(self, settings: Settings, store: ObjectStore, uploader: Uploader | None, rules: Rules) -> None:
+        self._media_root = settings.media_root
+        self._store, self._uploader, self._rules = store, uploader, rules
+
+    def migrate(self, row: Certificate) -> Outcome:
+        """Reads and proves all files of a row, and only then stores them; never raises for what is wrong with one."""
+        files, problems = self._sources(row)
+        if problems:
+            return Outcome(row, (), tuple(problems), attempted=False)
+        stored = []
+        for file in files:
+            try:
+                uploaded = self._store_one(file)
+                self._still_the_same(file)
+                md5 = None if self._uploader else hashlib.md5(file.body, usedforsecurity=False).hexdigest()
+                stored.append(StoredFile(file.name, file.stamp.size, file.sha256, uploaded, md5))
+            except ObjectStoreError as error:
+                problems.append(Problem(row.id, file.name, error.cause, str(error)))
+            except ProblemError as error:
+                problems.append(Problem(row.id, file.name, error.cause, str(error)))
+            if problems:
+                break
+        return Outcome(row, tuple(stored), tuple(problems), attempted=bool(files))
+
+    def _sources(self, row: Certificate) -> tuple[list[LocalFile], list[Problem]]:
+        found, problems = [], []
+        for file in row.files:
+            try:
+                found.append(self._source(row, file))
+            except ProblemError as error:
+                problems.append(Problem(row.id, file.key, error.cause, str(error)))
+        return found, problems
+
+    def _source(self, row: Certificate, file: CertificateFile) -> LocalFile:
+        length = len(os.fsencode(file.key))
+        if not file.key.startswith(local_files.PREFIX):
+            raise ProblemError("unsafe_name", f"the name does not begin with {local_files.PREFIX}: correct the row")
+        if length > self._rules.longest_key:
+            limit = self._rules.longest_key
+            raise ProblemError("unsafe_name", f"the name has {length} bytes, and S3 takes {limit} in a key")
+        try:
+            local = local_files.read(self._media_root, file.key)
+        except local_files.UnsafeNameError as error:
+            raise ProblemError("unsafe_name", str(error)) from error
+        except local_files.ChangedWhileReadError as error:
+            raise ProblemError("changed_while_read", str(error)) from error
+        except OSError as error:
+            raise ProblemError("missing_local", f"the file cannot be read: {error.strerror}") from error
+        if local is None:
+            raise ProblemError("missing_local", "there is no such file: restore it, or accept the certificate by name")
+        self._prove(row, file, local)
+        return local
+
+    @staticmethod
+    def _prove(row: Certificate, file: CertificateFile, local: LocalFile) -> None:
+        if not local.body:
+            raise ProblemError("damaged_local", "the file is empty")
+        if file.is_pdf and row.certificate_hash not in {"", local.sha256}:
+            raise ProblemError(
+                "damaged_local", f"its SHA-256 is {local.sha256}, and it was issued with {row.certificate_hash}"
+            )
+
+    def _store_one(self, file: LocalFile) -> bool:
+        """Sees to an equal object; whether it was put now, or would be in a real run."""
+        if self._uploader is None:
+            existing = self._store.sha256(file.name)
+            if existing not in {None, file.sha256} and not self._rules.repair:
+                raise self._conflict(file, existing)
+            return existing != file.sha256
+        try:
+            self._uploader.put(file.name, file.body)
+        except AlreadyThereError:
+            existing = self._store.sha256(file.name)
+            if existing == file.sha256:
+                return False
+            if not self._rules.repair:
+                raise self._conflict(file, existing) from None
+            self._uploader.put(file.name, file.body, replace=True)
+        self._verified(file)
+        return True
+
+    def _verified(self, file: LocalFile) -> None:
+        if self._rules.read_back:
+            hashes = self._store.hashes(file.name)
+            kept = hashes.downloaded if hashes else None
+        elif self._rules.verify:
+            kept = self._store.sha256(file.name)
+        else:
+            return  # S3 computed the SHA-256 itself, or it would have refused the bytes
+        if kept != file.sha256:
+            raise ProblemError("checksum_refused", f"S3 keeps {kept or 'nothing'} of it, and {file.sha256} was sent")
+
+    def _still_the_same(self, file: LocalFile) -> None:
+        try:
+            stamp = local_files.stamp(self._media_root, file.name)
+        except (OSError, local_files.UnsafeNameError):
+            stamp = None
+        if stamp != file.stamp:
+            raise ProblemError("changed_while_read", "the file was changed while it was stored: run again")
+
+    @staticmethod
+    def _conflict(file: LocalFile, existing: str | None) -> ProblemError:
+        return ProblemError(
+            "conflict",
+            f"the bucket holds other bytes ({existing or 'gone meanwhile'}) than the local file ({file.sha256}): look "
+            "at both; --repair puts the local file in the object's place, whose old version stays",
+        )

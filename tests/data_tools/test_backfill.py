@@ -1,0 +1,288 @@
+"""`cutover backfill` as a process, on a real table, real files and a real S3 protocol server."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from tests.data_tools.certificate_site import Site
+
+HEADER = """=== Certificate S3 Backfill (DRY-RUN) ===
+Start ID: 0
+Limit: 100
+Batch size: 2
+Verify hash: True
+
+[INFO] Found 3 certificates to migrate
+"""
+
+
+def document(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(process.stdout)
+    return found
+
+
+def start_id(token: str) -> int:
+    return int(json.loads(base64.b64decode(token))["start_id"])
+
+
+def causes(found: dict[str, Any]) -> dict[str, str]:
+    return {error["key"]: error["cause"] for error in found["errors"]}
+
+
+def test_both_files_are_stored_verified_and_marked(site: Site) -> None:
+    """A mark without both objects would send customers to a 404."""
+    rows = [site.add(), site.add(image=None), site.add(pdf=None), site.add(revoked=True), site.add(marked=True)]
+    done = site.run("backfill", "--json", "--verify-hash")
+    assert done.returncode == 0, done.stderr
+    found = document(done)
+    assert (found["found"], found["migrated"]) == (5, 4)
+    assert (found["already_migrated"], found["objects_uploaded"], found["errors"]) == (1, 6, [])
+    expected = {key: site.path(key).read_bytes() for row in rows[:4] for key in row.keys}
+    assert site.objects() == expected
+    assert found["bytes"] == sum(map(len, expected.values()))
+    assert all(row.marked for row in site.rows())
+    assert start_id(found["resume_token"]) == rows[3].id + 1
+
+
+def test_objects_are_stored_as_the_application_stores_them(site: Site) -> None:
+    """Another Content-Type would make browsers download what they showed before."""
+    row = site.add()
+    assert site.run("backfill").returncode == 0
+    types = {}
+    for key in row.keys:
+        head = site.root.head_object(Bucket=site.bucket, Key=key, ChecksumMode="ENABLED")
+        assert (head["CacheControl"], head["ContentDisposition"]) == ("private, max-age=600", "inline")
+        assert head["ServerSideEncryption"] == "AES256"
+        assert base64.b64decode(head["ChecksumSHA256"]).hex() == hashlib.sha256(site.path(key).read_bytes()).hexdigest()
+        types[key] = head["ContentType"]
+    assert types == dict(zip(row.keys, ("application/pdf", "image/png"), strict=True))
+
+
+def test_second_run_stores_nothing_again(site: Site) -> None:
+    """Idempotence: whoever is unsure runs it again."""
+    site.add_many([(b"%PDF-1", b"png")] * 3)
+    assert site.run("backfill").returncode == 0
+    found = document(site.run("backfill", "--json"))
+    assert (found["found"], found["migrated"], found["already_migrated"], found["objects_uploaded"]) == (3, 0, 3, 0)
+    assert len(site.versions()) == 6
+
+
+def test_dry_run_finds_what_the_real_run_finds_and_cannot_write(site: Site) -> None:
+    """A dry run under a role that may write is one mistake away from a real one."""
+    good, damaged, absent, other, unsafe = (site.add() for _ in range(5))
+    site.path(damaged.keys[0]).write_bytes(b"%PDF-1.4 cut o")
+    site.path(absent.keys[1]).unlink()
+    site.store(other.keys[0], b"other bytes")
+    site.execute("UPDATE {table} SET file_image = %s WHERE id = %s", "certificates/../../etc/passwd", unsafe.id)
+    readonly = ("--role-arn", site.roles.readonly)
+    planned = site.run("backfill", "--json", "--dry-run", *readonly)
+    assert planned.returncode == 1
+    found = document(planned)
+    assert causes(found) == {
+        damaged.keys[0]: "damaged_local",
+        absent.keys[1]: "missing_local",
+        other.keys[0]: "conflict",
+        "certificates/../../etc/passwd": "unsafe_name",
+    }
+    assert (found["migrated"], found["objects_uploaded"]) == (1, 2)
+    assert list(site.objects()) == [other.keys[0]]
+    assert not any(row.marked for row in site.rows())
+    denied = site.run("backfill", "--json", *readonly)
+    assert denied.returncode == 1
+    assert {"s3_denied"} == {e["cause"] for e in document(denied)["errors"] if e["certificate_id"] == good.id}
+    real = site.run("backfill", "--json")
+    assert causes(document(real)) == causes(found)
+    assert [row.id for row in site.rows() if row.marked] == [good.id]
+
+
+def test_certificate_with_one_unusable_file_uploads_neither(site: Site) -> None:
+    """A PDF without its PNG in the bucket is an object that no mark will ever own."""
+    row = site.add()
+    site.path(row.keys[1]).unlink()
+    done = site.run("backfill", "--json")
+    assert (done.returncode, site.objects()) == (1, {})
+    assert not site.row(row.id).marked
+
+
+@pytest.mark.parametrize("checksum", [True, False])
+def test_equal_object_is_marked_and_kept(site: Site, checksum: bool) -> None:
+    """Objects of rows issued under dual-write are met every day; some were stored without a SHA-256."""
+    row = site.add()
+    for key in row.keys:
+        site.store(key, site.path(key).read_bytes(), checksum=checksum)
+    found = document(site.run("backfill", "--json"))
+    assert (found["migrated"], found["objects_uploaded"], found["objects_already_equal"]) == (1, 0, 2)
+    assert site.row(row.id).marked
+    assert len(site.versions()) == 2
+
+
+def test_different_object_is_a_conflict_until_repair(site: Site) -> None:
+    """Overwritten blindly, the only good copy could be the one that goes."""
+    row = site.add()
+    site.store(row.keys[0], b"other bytes")
+    refused = site.run("backfill", "--json")
+    assert (refused.returncode, causes(document(refused))) == (1, {row.keys[0]: "conflict"})
+    assert site.objects()[row.keys[0]] == b"other bytes"
+    assert not site.row(row.id).marked
+    assert site.run("backfill", "--certificate-id", str(row.id), "--repair").returncode == 0
+    assert site.objects()[row.keys[0]] == site.path(row.keys[0]).read_bytes()
+    assert len([version for version in site.versions() if version.key == row.keys[0]]) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "certificates/pdf/a b.pdf",
+        "certificates/pdf/ümläut-ñ-漢.pdf",
+        "certificates/pdf/e\u0301.pdf",
+        "certificates/pdf/~#%20+&=?*[x]{y}^`|<>\"'!@$;,:\\.pdf",
+        "certificates/pdf/.hidden/..dots...pdf",
+        "certificates/pdf/a/b/c/d/e/f/g/h.PDF",
+        "certificates/pdf/no-suffix",
+    ],
+)
+def test_names_are_kept_byte_for_byte(site: Site, name: str) -> None:
+    """A client that escapes a name its own way stores it where nobody looks."""
+    row = site.add(image=None, file_pdf=name)
+    done = site.run("backfill", "--json")
+    assert done.returncode == 0, done.stdout
+    assert list(site.objects()) == [name]
+    assert site.row(row.id).marked
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../outside.pdf",
+        "certificates/../../x.pdf",
+        "certificates/./x.pdf",
+        "certificates//x.pdf",
+        "certificates/link.pdf",
+        "certificates/folder/x.pdf",
+        "certificates/pipe.pdf",
+        "certificates/a\nb.pdf",
+        "certificates/a\x7fb.pdf",
+        "other/x.pdf",
+    ],
+)
+def test_unsafe_names_are_refused(site: Site, name: str) -> None:
+    """A row with such a name would publish a file of the machine, or hang on a pipe."""
+    folder = site.media_root / "certificates"
+    folder.mkdir()
+    (folder / "link.pdf").symlink_to("/etc/passwd")
+    (folder / "folder").symlink_to("/etc")
+    os.mkfifo(folder / "pipe.pdf")
+    site.add(pdf=None, image=None, file_pdf=name)
+    done = site.run("backfill", "--json")
+    assert (done.returncode, causes(document(done))) == (1, {name: "unsafe_name"})
+    assert site.objects() == {}
+
+
+def test_longest_key_that_s3_takes(site: Site) -> None:
+    """S3 takes 1,024 bytes, not characters; the table's own limit was once raised by somebody."""
+    site.execute("ALTER TABLE {table} ALTER COLUMN file_pdf TYPE text")
+    part = "é" * 120
+    longest = f"certificates/{part}/{part}/{part}/{part}/"
+    longest += "x" * (1024 - len(longest.encode()))
+    site.add(image=None, file_pdf=longest)
+    site.add(image=None, file_pdf=f"{longest}y")
+    found = document(site.run("backfill", "--json"))
+    assert (found["migrated"], causes(found)) == (1, {f"{longest}y": "unsafe_name"})
+
+
+def test_dry_run_prints_the_runbooks_form(site: Site) -> None:
+    """Operators compare what they see with the runbook's Appendix D."""
+    rows = [site.add(), site.add(image=None), site.add()]
+    done = site.run("backfill", "--dry-run", "--limit", "100", "--batch-size", "2", "--verify-hash")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert done.stdout.startswith(HEADER)
+    first, second = rows[0].id, rows[1].id
+    assert f"[INFO] Batch 1/2: Processing certificates {first}-{second}..." in lines
+    etag = hashlib.md5(site.path(rows[0].keys[0]).read_bytes()).hexdigest()  # noqa: S324 - S3's ETag
+    assert f"[DRY-RUN] Would upload: {rows[0].keys[0]} (ETag: {etag})" in lines
+    assert any(re.fullmatch(r"\[INFO\] Progress: 2/3 \(66\.7%\) - ETA: \d+ seconds", line) for line in lines)
+    end = lines[lines.index("=== Summary ===") :]
+    assert end[1:5] == ["Total found: 3", "Would migrate: 3", "Would skip (already migrated): 0", "Errors: 0"]
+    assert re.fullmatch(r"Duration: \d+\.\d seconds", end[5])
+    token = base64.b64encode(json.dumps({"start_id": rows[2].id + 1}).encode()).decode()
+    assert end[-2:] == [f"Resume token: {token}", f"RESUME_TOKEN {token}"]
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_limit_and_token_go_on_where_the_last_run_ended(site: Site) -> None:
+    """A row that fails must not block every later batch, nor be lost to the one who resumes."""
+    rows = [site.add() for _ in range(6)]
+    site.path(rows[1].keys[0]).unlink()
+    first = document(site.run("backfill", "--json", "--limit", "3", "--batch-size", "2"))
+    assert (first["migrated"], first["found"], start_id(first["resume_token"])) == (2, 3, rows[2].id + 1)
+    log = f"RESUME_TOKEN {first['resume_token']}"
+    second = document(site.run("backfill", "--json", "--limit", "2", "--resume-token", *log.split()))
+    assert (second["migrated"], start_id(second["resume_token"])) == (2, rows[4].id + 1)
+    third = document(site.run("backfill", "--json", "--resume-token", f"{rows[4].id + 1}:2026-11-24T10:00:00"))
+    assert (third["migrated"], [row.marked for row in site.rows()]) == (1, [True, False, True, True, True, True])
+
+
+def test_selection_by_tournament_id_and_key(site: Site) -> None:
+    """The runbook's resolution of a hash mismatch concerns one tournament's certificates only."""
+    mine, other, third = site.add(tournament_id=7), site.add(), site.add()
+    assert document(site.run("backfill", "--json", "--tournament-id", "7"))["migrated"] == 1
+    assert document(site.run("backfill", "--json", "--key", other.keys[1]))["migrated"] == 1
+    assert [site.row(row.id).marked for row in (mine, other, third)] == [True, True, False]
+    unknown = site.run("backfill", "--certificate-id", "99999999")
+    assert unknown.returncode == 2
+    assert "certificate 99999999: no row of the table has it" in unknown.stderr
+
+
+def test_flag_off_uploads_nothing(site: Site) -> None:
+    """The kill switch: by the environment, and by the file that is read before every batch."""
+    site.add()
+    off = site.run("backfill", environment={"CERT_S3_BACKFILL_ENABLED": "yes"})
+    assert (off.returncode, site.objects()) == (2, {})
+    assert "CERT_S3_BACKFILL_ENABLED is not `true`" in off.stderr
+    file = site.environment_file(CERT_S3_BACKFILL_ENABLED="false")
+    assert site.run("backfill", "--env-file", str(file)).returncode == 2
+    assert site.run("backfill", "--env-file", str(file), "--dry-run").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--limit", "0"), "must be 1 or more"),
+        (("--start-id", "-1"), "is no whole number"),
+        (("--start-id", "9223372036854775808"), "is no whole number"),
+        (("--max-rate", "nan"), "is no number of certificates a second"),
+        (("--resume-token", "nonsense"), "is no token"),
+        (("--resume-token", "eyJzdGFydF9pZCI6IC0xfQ=="), "is no token"),
+        (("--resume-token",), "there is no token"),
+        (("--env-file", "/nowhere.env"), "cannot be read"),
+    ],
+)
+def test_bad_input_is_one_sentence(site: Site, arguments: tuple[str, ...], says: str) -> None:
+    """Nothing half done, and what to do said."""
+    done = site.run("backfill", *arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert site.objects() == {}
+
+
+def test_database_that_is_away_is_said_without_its_password(site: Site) -> None:
+    """A sentence in a log must not open the database to whoever reads it."""
+    away = site.run("backfill", environment={"DATABASE_URL": "postgres://user:geheim@127.0.0.1:1/certificates"})
+    assert away.returncode == 4
+    assert "the database could not connect" in away.stderr
+    wrong = site.run("backfill", environment={"DATABASE_URL": "mysql://user:geheim@db/certificates"})
+    assert wrong.returncode == 2
+    assert "geheim" not in away.stderr + wrong.stderr + away.stdout + wrong.stdout
