@@ -47,8 +47,9 @@ def test_fewer_than_a_hundred_rows_are_not_judged_but_a_bad_start_is() -> None:
     """Three failures of thirty are no rate; twenty of twenty from the first are."""
     assert stopped_after(["s3_unavailable"] * 20) == 20
     good: list[Cause | None] = [None]
-    assert stopped_after(["s3_unavailable"] * 19 + good) is None
-    assert stopped_after(good + ["s3_unavailable"] * 98) is None
+    bad: list[Cause | None] = ["s3_unavailable"]
+    assert stopped_after(bad * 19 + good) is None
+    assert stopped_after(good + bad * 98) is None
 
 
 def test_failures_of_the_window_are_forgotten() -> None:

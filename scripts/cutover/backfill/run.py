@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cutover.backfill import token
-from cutover.catalogue import LockLostError
+from cutover.catalogue import CatalogueError, LockLostError
 from cutover.migration import LASTING, Problem
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Run:
     report: Callable[[Batch, Summary], None]
     batch_size: int
     concurrency: int
-    _complete: bool = True  # everything before `next_id` is done, or cannot be mended by another attempt
+    _complete: bool = True  # nothing has been met yet that another attempt could mend
     _left: float = _LAST_UPLOADS_SECONDS
 
     def execute(self) -> None:
@@ -115,6 +115,8 @@ class Run:
                     break
             while in_flight:
                 self._finish(in_flight.popleft())
+            if self.stopping.is_set() and not self.summary.stopped:
+                self.summary.stopped, self.summary.reason = "signal", "interrupted"
         except LockLostError as error:
             self.summary.stopped, self.summary.reason = "lock", str(error)
         finally:
@@ -138,30 +140,39 @@ class Run:
 
     def _finish(self, batch: Batch) -> None:
         """Waits for a batch, marks what is verified, and counts."""
-        self._collect(batch)
+        found = self._collect(batch)
         whole = [outcome.row for outcome in batch.outcomes if not outcome.problems]
-        marked = {row.id for row in whole} if self.summary.dry_run else self.catalogue.mark(whole)
-        for outcome in batch.outcomes:
-            self._count(outcome, marked=outcome.row.id in marked)
+        try:
+            marked = {row.id for row in whole} if self.summary.dry_run else self.catalogue.mark(whole)
+        except CatalogueError as error:
+            self.summary.failed += len(whole)
+            self.summary.errors += [
+                Problem(row.id, None, "database", f"verified, not marked: {error}") for row in whole
+            ]
+            raise
+        for row, outcome in zip(batch.rows, found, strict=True):
+            causes = {"never begun"} if outcome is None else self._count(outcome, marked=outcome.row.id in marked)
+            self._complete = self._complete and causes <= LASTING
+            if self._complete:
+                self.summary.next_id = row.id + 1
         self.report(batch, self.summary)
         if self.control:
             rate = self.summary.done / max(self.summary.duration_s, 0.001)
             self.control.report(batch=batch.number, token=self.summary.resume_token, rate=rate)
 
-    def _collect(self, batch: Batch) -> None:
-        """Takes the outcomes in the order of the rows; once the run must stop, only of what had already begun."""
-        for row, future in zip(batch.rows, batch.futures, strict=True):
+    def _collect(self, batch: Batch) -> list[Outcome | None]:
+        """The outcomes in the order of the rows; once the run must stop, None for what had not begun."""
+        found = []
+        for future in batch.futures:
             outcome = self._awaited(batch, future)
-            if outcome is None or any(problem.cause not in LASTING for problem in outcome.problems):
-                self._complete = False
-            if self._complete:
-                self.summary.next_id = row.id + 1
+            found.append(outcome)
             if outcome is None:
                 continue
             batch.outcomes.append(outcome)
             reason = self.failure_stop.reason(outcome)
             if reason and not self.summary.stopped:
                 self.summary.stopped, self.summary.reason = "failures", reason
+        return found
 
     def _awaited(self, batch: Batch, future: Future[Outcome]) -> Outcome | None:
         while True:
@@ -177,7 +188,8 @@ class Run:
                 if self._left < 0:
                     return None
 
-    def _count(self, outcome: Outcome, *, marked: bool) -> None:
+    def _count(self, outcome: Outcome, *, marked: bool) -> set[str]:
+        """Adds a row to the summary and returns the causes why it is not done."""
         summary = self.summary
         uploaded = [stored for stored in outcome.stored if stored.uploaded]
         summary.objects_uploaded += len(uploaded)
@@ -190,6 +202,7 @@ class Run:
         summary.errors += problems
         summary.failed += bool(problems)
         summary.migrated += not problems
+        return {problem.cause for problem in problems}
 
 
 def _cancel(batch: Batch) -> None:

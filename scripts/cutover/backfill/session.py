@@ -114,6 +114,11 @@ class Session:
                 run.execute()
             except CatalogueError as error:
                 return error
+            except KeyboardInterrupt:  # the second signal
+                self._summary.stopped, self._summary.reason = "signal", "interrupted twice, without waiting"
+            except BaseException:
+                report.end(self._summary, self._table.cost)  # whatever it was, the token must be known
+                raise
         return None
 
     def _may_run(self) -> bool:
