@@ -101,7 +101,10 @@ class Estimate:
 
 
 def planned_use(
-    table: plan.Plan, certificates: int | None = None, average_kb: Decimal | None = None, probe_machines: int = 0
+    table: plan.Plan,
+    certificates: int | None = None,
+    average_kb: Decimal | None = None,
+    probe_machines: int | None = None,
 ) -> Use:
     """The plan's use, for so many certificates: requests grow with them, as the runbook says.
 
@@ -109,29 +112,31 @@ def planned_use(
         table: ops/cutover.yml, its sections `cost` (planning figures) and `telemetry` (the probe).
         certificates: how many; by default the plan's.
         average_kb: size of a certificate's files together, KB; by default the plan's.
-        probe_machines: how many machines run the probe.
+        probe_machines: how many machines run the probe; by default the plan's.
     """
     planned = table.cost.planned
     number = planned.certificates if certificates is None else certificates
     growth = Decimal(number) / planned.certificates
+    machines = planned.probe_machines if probe_machines is None else probe_machines
     return Use(
         certificates=number,
         average_kb=Decimal(planned.average_kb) if average_kb is None else average_kb,
         puts_per_day=math.ceil(planned.puts_per_day * growth),
         gets_per_day=math.ceil(planned.gets_per_day * growth),
-        probe_puts_per_day=_probe_puts_per_day(table.telemetry.probe) * probe_machines,
+        probe_puts_per_day=_probe_puts_per_day(table.telemetry.probe) * machines,
     )
 
 
 def estimate(prices: plan.Cost, use: Use) -> Estimate:
     """The month's bill of this use, at these prices; the runbook's figures beside it if it is the runbook's use."""
-    planned = prices.planned
-    runbooks = Use(planned.certificates, Decimal(planned.average_kb), planned.puts_per_day, planned.gets_per_day)
-    compared = replace(use, transfer_out_gb=None) == runbooks
-    lines = tuple(_line(*parts, compared=compared) for parts in _parts(prices, use))
+    compared = _compared(prices.planned, use)
+    lines = tuple(_line(*parts, compared=parts[0] in compared) for parts in _parts(prices, use))
     total = sum((line.dollars for line in lines), Decimal(0))
-    said = RUNBOOK_SAYS[TOTAL][1] if compared else None
-    return Estimate(lines, total, said, _correction(TOTAL, _money(total), total) if compared else None)
+    if TOTAL not in compared:
+        return Estimate(lines, total, None, None)
+    unprobed = sum((line.dollars for line in lines if line.name in compared), Decimal(0))
+    calculation = _money(unprobed) + ("" if unprobed == total else " without the probe")
+    return Estimate(lines, total, RUNBOOK_SAYS[TOTAL][1], _correction(TOTAL, calculation, unprobed))
 
 
 def budget_limit(estimated: Estimate, headroom: float) -> Decimal:
@@ -141,8 +146,18 @@ def budget_limit(estimated: Estimate, headroom: float) -> Decimal:
 
 def planned_budget(table: plan.Plan) -> Decimal:
     """What the AWS budget is set to: the plan's use with its probes, US dollars a month, with headroom."""
-    use = planned_use(table, probe_machines=table.cost.planned.probe_machines)
-    return budget_limit(estimate(table.cost, use), table.budget.headroom)
+    return budget_limit(estimate(table.cost, planned_use(table)), table.budget.headroom)
+
+
+def _compared(planned: plan.PlannedUse, use: Use) -> set[str]:
+    """The runbook's figures that this use is held against: none for another use; it has no probe, and its own transfer.
+
+    Whoever gives a transfer gets no correction of it, nor of the total.
+    """
+    runbooks = Use(planned.certificates, Decimal(planned.average_kb), planned.puts_per_day, planned.gets_per_day)
+    if replace(use, transfer_out_gb=None, probe_puts_per_day=0) != runbooks:
+        return set()
+    return {*RUNBOOK_SAYS} if use.transfer_out_gb is None else {*RUNBOOK_SAYS} - {TRANSFER, TOTAL}
 
 
 def _parts(prices: plan.Cost, use: Use) -> Iterator[tuple[str, Decimal, str, Decimal]]:
@@ -201,7 +216,9 @@ def register(commands: Subparsers) -> None:
         metavar="GB",
         help="monthly, out of AWS (default: of all GETs)",
     )
-    parser.add_argument("--probe-machines", type=_count, default=0, metavar="N", help="machines with a probe, in AWS")
+    parser.add_argument(
+        "--probe-machines", type=_count, metavar="N", help="machines with a probe (default: the plan's)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.set_defaults(command=run)
 
@@ -228,11 +245,10 @@ def _table(use: Use, estimated: Estimate) -> Iterator[str]:
         f"{use.certificates:,} certificates of {_number(use.average_kb)} KB, "
         f"{use.puts_per_day:,} PUTs and {use.gets_per_day:,} GETs a day; US dollars a month"
     )
-    compared = estimated.runbook_total is not None
     for line in estimated.lines:
-        price = f"× {_price(line.unit, line.unit_price)}"
-        yield _row(line.name, f"{_number(line.quantity)} {line.unit}", price, line.dollars, compared=compared)
-    yield _row(TOTAL, "", "", estimated.total, compared=compared)
+        quantity, price = f"{_number(line.quantity)} {line.unit}", f"× {_price(line.unit, line.unit_price)}"
+        yield _row(line.name, quantity, price, line.dollars, compared=line.runbook is not None)
+    yield _row(TOTAL, "", "", estimated.total, compared=estimated.runbook_total is not None)
 
 
 def _row(name: str, quantity: str, price: str, dollars: Decimal, *, compared: bool) -> str:
@@ -248,13 +264,7 @@ def _notes(table: plan.Plan, estimated: Estimate, limit: Decimal) -> Iterator[st
         yield from (f"- {correction}" for correction in corrections)
     yield "Not counted:"
     yield from (f"- {omission}" for omission in NOT_COUNTED)
-    if not any(line.name.startswith("Probe") for line in estimated.lines):
-        probe = sum(line.dollars for line in estimate(table.cost, planned_use(table, 0, probe_machines=1)).lines)
-        yield f"- the probe: {_money(Decimal(probe))} for each machine that runs it (--probe-machines counts it)"
-    yield (
-        f"AWS budget: ${limit} a month (the plan's total with the probes of "
-        f"{table.cost.planned.probe_machines} machines × {table.budget.headroom:g}, rounded up)"
-    )
+    yield f"AWS budget: ${limit} a month (the plan's total × {table.budget.headroom:g}, rounded up)"
 
 
 def _price(unit: str, unit_price: Decimal) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -34,7 +35,12 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--log-group", required=True, metavar="GROUP")
     parser.add_argument("--mark", required=True, type=_mark, metavar="TEXT", help="what only this line contains")
     parser.add_argument("--within", type=float, metavar="S", help="how long to wait, in seconds (default: the table's)")
-    parser.add_argument("--region", metavar="REGION", help="default: the environment's")
+    parser.add_argument(
+        "--region",
+        default=os.environ.get("AWS_REGION") or None,  # which boto3 does not read
+        metavar="REGION",
+        help="default: AWS_REGION, AWS_DEFAULT_REGION, the profile's",
+    )
     parser.add_argument("--endpoint-url", metavar="URL", help="another endpoint than AWS's")
     parser.set_defaults(command=_run)
 

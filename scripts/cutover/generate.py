@@ -5,13 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic_core import PydanticUndefined
+
+from cutover import names
+from cutover.alarm_table import HOUR
+from cutover.alarms.scenario import Described, Event, Expectations, Phase, Scenario, SentAt, StateAt
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from cutover import plan as plan_module
+    from cutover.alarm_table import Severity
 
 __all__ = ["GenerateError", "outdated", "write"]
+
+
+_GOES_OUT_AS: dict[Severity, str] = {"critical": "page (PagerDuty) and mail", "warning": "mail and chat"}
+# The query of ops/queries/ that shows the lines which a measure is made of; of others, the counts of all METRIC lines.
+_SHOWN_BY = {
+    "save_success_ratio": "upload-failures",
+    "save_fail_ratio": "upload-failures",
+    "save_fail": "upload-failures",
+    "probe_put_ms": "probe-latencies",
+    "probe_sign_ms": "probe-latencies",
+    "read_fallback_ratio": "read-fallbacks",
+    "read_fallback": "read-fallbacks",
+    "consistency_mismatch_ratio": "consistency-results",
+    "consistency_checks": "consistency-results",
+}
+_SCENARIO_PARTS: dict[str, type[Described]] = {
+    "The file": Scenario,
+    "One of `phases`": Phase,
+    "One of `events`": Event,
+    "`expect`": Expectations,
+    "One change of an alarm": StateAt,
+    "One of `pages`, `resolved` and `mails`": SentAt,
+}
 
 
 class GenerateError(RuntimeError):
@@ -71,10 +101,15 @@ def _steps_table(plan: plan_module.Plan) -> str:
 def _incidents_table(plan: plan_module.Plan) -> str:
     rows = []
     for name, incident in plan.incidents.items():
-        to = "page (PagerDuty) and mail" if incident.severity == "critical" else "mail and chat"
+        alarms = ", ".join(f"`{alarm}`" for alarm in incident.alarms)
         unless = f"`{incident.unless}` is open" if incident.unless else ""
-        rows.append([f"`{name}`", to, ", ".join(f"`{alarm}`" for alarm in incident.alarms), unless])
+        rows.append([f"[`{name}`](#incident-{name})", _GOES_OUT_AS[incident.severity], alarms, unless])
     return _markdown(["incident", "goes out as", "open while one of these is in ALARM", "not while"], rows)
+
+
+def _contacts_table(plan: plan_module.Plan) -> str:
+    rows = [[each.role, each.contact, ", ".join(each.receives), each.escalation] for each in plan.contacts]
+    return _markdown(["who", "contact", "is mailed what is", "escalation"], rows)
 
 
 def _alarm_sections(plan: plan_module.Plan) -> str:
@@ -90,15 +125,77 @@ def _alarm_section(plan: plan_module.Plan, name: str) -> str:
         f"{alarm.meaning[0].upper()}{alarm.meaning[1:]}.",
         "",
         f"- Fires ({watch.severity}): `{plan.condition(name)}`.",
-        f"- Missing data is `{alarm.treat_missing_data}`: {alarm.reason}.",
-        f"- Next: `{plan.next_command(name, '…')}`",
     ]
     if alarm.minimum_denominator is not None:
-        lines.insert(
-            5,
-            f"- A period with fewer than {alarm.minimum_denominator} gives no ratio; `{alarm.companion}` counts there.",
+        lines.append(
+            f"- A period with fewer than {alarm.minimum_denominator} gives no ratio; `{alarm.companion}` counts there."
         )
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            *lines,
+            f"- Missing data is `{alarm.treat_missing_data}`: {alarm.reason}.",
+            _told(plan, name),
+            *_confirmation(plan, name),
+            *_next(plan, name),
+        ]
+    )
+
+
+def _told(plan: plan_module.Plan, name: str) -> str:
+    """Who hears of it, and where the impact of its incident stands."""
+    incident = next(incident for incident, each in plan.incidents.items() if name in each.alarms)
+    goes_out = _GOES_OUT_AS[plan.incidents[incident].severity]
+    itself = f"; by itself, and in a silence too: {_GOES_OUT_AS['warning']}" if plan.alarms[name].trigger else ""
+    return (
+        f"- Impact: that of incident [`{incident}`](#incident-{incident}). "
+        f"Escalation: {goes_out}{itself}; then [who is called](#who-is-called)."
+    )
+
+
+def _confirmation(plan: plan_module.Plan, name: str) -> list[str]:
+    """The commands that show the lines behind the alarm: of all that it looked at, and of an hour at least."""
+    alarm = plan.alarms[name]
+    seconds = max(alarm.period_seconds * alarm.evaluation_periods, HOUR)
+    production, staging = (names.log_group(plan.telemetry, each) for each in ("production", "staging"))
+    return [
+        f"- Confirm it in the log group `{production}` (of staging: `{staging}`):",
+        "",
+        "  ```",
+        f"  aws logs filter-log-events --log-group-name {production} \\",
+        f"      --start-time \"$(date -d '-{seconds} seconds' +%s000)\" --output json >EVENTS",
+        f"  cutover alarms query {_SHOWN_BY.get(plan.watch(name).measure, 'metric-counts')} EVENTS",
+        "  ```",
+        "",
+    ]
+
+
+def _next(plan: plan_module.Plan, name: str) -> list[str]:
+    """The next command: one for each deployment where they differ, so that staging's page rolls back staging."""
+    production, staging = (plan.next_command(name, deployment) for deployment in ("production", "staging"))
+    if production != staging:
+        return [f"- Next in production: `{production}`", f"- Next in staging: `{staging}`"]
+    level = plan.alarms[name].level
+    return [f"- Next: `{production}`" + (f". {plan.service_levels[level].action}." if level else "")]
+
+
+def _scenario_format(_: plan_module.Plan) -> str:
+    return "\n\n".join(_keys(title, model) for title, model in _SCENARIO_PARTS.items())
+
+
+def _keys(title: str, model: type[Described]) -> str:
+    rows = [
+        [
+            field.title or f"`{key}`",
+            "needed" if field.is_required() else _default(field.get_default()),
+            field.description or "",
+        ]
+        for key, field in model.model_fields.items()
+    ]
+    return f"### {title}\n\n{model.__doc__}\n\n{_markdown(['key', 'default', 'meaning'], rows)}"
+
+
+def _default(value: object) -> str:
+    return "" if value in {None, PydanticUndefined} else f"`{str(value).lower()}`"
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -106,8 +203,10 @@ def _markdown(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def _markdown_part(path: str, name: str, render: Callable[[plan_module.Plan], str]) -> _Part:
-    return _Part(path, f"<!-- generated from ops/cutover.yml: {name} -->", "<!-- end of the generated part -->", render)
+def _markdown_part(
+    path: str, name: str, render: Callable[[plan_module.Plan], str], source: str = "ops/cutover.yml"
+) -> _Part:
+    return _Part(path, f"<!-- generated from {source}: {name} -->", "<!-- end of the generated part -->", render)
 
 
 _PARTS = [
@@ -121,7 +220,9 @@ _PARTS = [
     _markdown_part("ops/runbook.md", "scenarios", _scenarios_table),
     _markdown_part("ops/runbook.md", "steps", _steps_table),
     _markdown_part("ops/runbook.md", "incidents", _incidents_table),
+    _markdown_part("ops/runbook.md", "contacts", _contacts_table),
     _markdown_part("ops/runbook.md", "alarms", _alarm_sections),
+    _markdown_part("ops/scenarios/README.md", "format", _scenario_format, "scripts/cutover/alarms/scenario.py"),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from cutover import cost, plan
 
 TABLE = plan.load()
-PLANNED = cost.planned_use(TABLE)
+PLANNED = cost.planned_use(TABLE, probe_machines=0)  # the runbook has no probe
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -97,16 +97,34 @@ def test_another_case_is_not_compared_with_the_runbook() -> None:
 
 def test_everything_doubles_with_the_certificates() -> None:
     """The runbook: scales linearly with certificate count."""
-    single, double = dollars(PLANNED), dollars(cost.planned_use(TABLE, 20_000))
+    single, double = dollars(PLANNED), dollars(cost.planned_use(TABLE, 20_000, probe_machines=0))
     assert all(abs(double[name] - 2 * single[name]) <= Decimal("0.0002") for name in single)
     assert cost.planned_use(TABLE, 10_001).puts_per_day == 101
 
 
-def test_the_probe_is_counted_when_asked_for() -> None:
-    """Two puts and two gets in ten seconds cost more than all customers' requests together."""
-    names = dollars(cost.planned_use(TABLE, probe_machines=3))
+def test_the_probe_is_counted() -> None:
+    """Two puts and two gets in ten seconds cost more than all customers' requests together, and the budget has them."""
+    assert TABLE.cost.planned.probe_machines == 3
+    names = dollars(cost.planned_use(TABLE))
     assert names["Probe (PUT)"] == Decimal("7.7760")  # 3 * 2 * 8640 * 30 = 1,555,200 requests
     assert names["Probe (GET)"] == Decimal("0.6221")
+    assert names["Total"] == Decimal("21.2130")
+
+
+def test_the_runbook_is_corrected_without_the_probe() -> None:
+    """It knows none: beside a total with the probe, its $5 would look four times wrong where it is twice."""
+    assert "Total: $12.81 without the probe, not ~$5" in (
+        cost.estimate(TABLE.cost, cost.planned_use(TABLE)).correction or ""
+    )
+    assert "Total: $12.81, not ~$5" in (cost.estimate(TABLE.cost, PLANNED).correction or "")
+
+
+def test_a_given_transfer_is_not_corrected(capsys: pytest.CaptureFixture[str]) -> None:
+    """ "Not 50GB" of a figure that the user measured, and the GETs' arithmetic for it, would be nonsense."""
+    shown = run(capsys, "--transfer-gb", "400")
+    assert "Data transfer (out)              400 GB × $0.09/GB        $36.00\n" in shown
+    corrections = [line.partition(":")[0] for line in shown.splitlines() if line.startswith("- ") and ", not " in line]
+    assert corrections == ["- Storage (Standard)"]
 
 
 @pytest.mark.parametrize(
@@ -121,18 +139,20 @@ def test_the_budget_is_rounded_up(total: str, headroom: float, limit: int) -> No
 def test_the_table_shows_the_runbooks_words_beside_ours(capsys: pytest.CaptureFixture[str]) -> None:
     """Line by line, plain text without colours."""
     lines = run(capsys, "--certificates", "10000", "--average-kb", "500").splitlines()
-    rows = [line.split(maxsplit=2)[0] for line in lines[1:6]]
-    assert rows == ["Storage", "Requests", "Requests", "Data", "Total"]
-    for line, (printed, _) in zip(lines[1:6], cost.RUNBOOK_SAYS.values(), strict=True):
+    rows = [line.split(maxsplit=2)[0] for line in lines[1:8]]
+    assert rows == ["Storage", "Requests", "Requests", "Data", "Probe", "Probe", "Total"]
+    for line, (printed, _) in zip([*lines[1:5], lines[7]], cost.RUNBOOK_SAYS.values(), strict=True):
         assert line.endswith(f"runbook: {printed}")
-    assert lines[-1] == "AWS budget: $32 a month (the plan's total with the probes of 3 machines × 1.5, rounded up)"
-    assert "- the probe: $2.80 for each machine" in "\n".join(lines)
+    assert not any("runbook" in line for line in lines[5:7])
+    assert "$21.21" in lines[7]
+    assert lines[-1] == "AWS budget: $32 a month (the plan's total × 1.5, rounded up)"
     assert "\x1b" not in "".join(lines)
 
 
 def test_json_holds_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     """For a spreadsheet: numbers, not texts."""
-    document = json.loads(run(capsys, "--json", "--gets-per-day", "0", "--puts-per-day", "1", "--transfer-gb", "2.5"))
+    requests = ("--gets-per-day", "0", "--puts-per-day", "1", "--probe-machines", "0")
+    document = json.loads(run(capsys, "--json", *requests, "--transfer-gb", "2.5"))
     assert document["use"]["transfer_out_gb"] == 2.5
     assert [line["quantity"] for line in document["lines"][1:]] == [30, 0, 2.5]
     assert document["total"] == pytest.approx(0.1071 + 0.00015 + 0.225, abs=1e-4)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cutover import plan
+from cutover.alarms.errors import AlarmError
 from cutover.alarms.insights import compile_query, run_query
+from cutover.alarms.insights.command import saved_query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -216,11 +218,11 @@ def test_consistency_results_have_name_and_number() -> None:
     ]
 
 
-def test_the_alarms_command_works_in_the_checkout(
+def test_the_alarms_command_works_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`cutover alarms query upload-failures EVENTS` is what a page says, nothing more."""
-    monkeypatch.chdir(ROOT)
+    """`cutover alarms query upload-failures EVENTS` is what a page says, whatever folder the on-call is in."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CUTOVER_QUERIES", raising=False)
     path = tmp_path / "events.json"
     path.write_text(json.dumps({"events": events(layouts("METRIC: cert.s3.save.fail=1"))}))
@@ -230,3 +232,14 @@ def test_the_alarms_command_works_in_the_checkout(
         "2026-11-25 12:00:00.000  3",
         "1 rows from 3 events",
     ]
+
+
+def test_an_unknown_query_names_the_folder_and_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative folder, or none, leaves the on-call guessing what was looked at."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CUTOVER_QUERIES", raising=False)
+    with pytest.raises(AlarmError, match=f"^{ROOT / 'ops/queries'}: no query is called upload; there are: consistency"):
+        saved_query("upload")
+    monkeypatch.setenv("CUTOVER_QUERIES", "empty")
+    with pytest.raises(AlarmError, match=f"^{tmp_path / 'empty'}: .* there are: none; set CUTOVER_QUERIES$"):
+        saved_query("upload-failures")

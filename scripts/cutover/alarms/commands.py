@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -64,13 +65,18 @@ def _register_test(subcommands: Subparsers) -> None:
         "test",
         help="replay a scenario or a log against the declared alarms: who is told what, in which minute",
         description="Replays scenarios (YAML) or exported logs against the alarms that the Pulumi program declares.\n"
-        "Exit 0: all expectations hold; 1: one does not; 2: bad input; 3: nothing was measured.",
+        "Exit 0: all expectations hold, or a log was replayed; 1: one does not; 2: bad input;\n"
+        "3: a log has no lines, or a scenario no expectations.",
         epilog="examples:\n  cutover alarms test ops/scenarios/*.yml\n"
         "  cutover alarms test --stack staging --plot night.svg events.json",
         formatter_class=AS_WRITTEN,
     )
     parser.add_argument("sources", nargs="+", type=Path, metavar="FILE", help="a scenario, or a log file")
-    parser.add_argument("--stack", choices=["staging", "production"], help="whose alarms (default: the scenario's)")
+    parser.add_argument(
+        "--stack",
+        choices=["staging", "production"],
+        help="whose site and alarms (default: the scenario's, a log's: production)",
+    )
     parser.add_argument("--resources", type=Path, metavar="FILE", help="the alarms as JSON, instead of the program's")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw states and rates into this .svg or .png")
     parser.add_argument("--json", action="store_true", help="one JSON document a line instead of the table")
@@ -106,6 +112,12 @@ def _register_silence(subcommands: Subparsers) -> None:
     what.add_argument("--lift", action="store_true", help="end the silence now")
     what.add_argument("--status", action="store_true", help="say what is silent, and until when")
     parser.add_argument("--reason", metavar="TEXT", help="why (needed with --minutes)")
+    parser.add_argument(
+        "--region",
+        default=os.environ.get("AWS_REGION") or None,  # which boto3 does not read
+        metavar="REGION",
+        help="default: AWS_REGION, AWS_DEFAULT_REGION, the profile's",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of sentences")
     parser.set_defaults(command=_silence)
 

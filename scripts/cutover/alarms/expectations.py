@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cutover.alarms.replay import Replay
     from cutover.alarms.scenario import Expectations, SentAt
 
-__all__ = ["broken_expectations"]
+__all__ = ["broken_expectations", "sendings"]
 
 
 def broken_expectations(expected: Expectations, shown: Replay) -> list[str]:
@@ -29,16 +29,16 @@ def broken_expectations(expected: Expectations, shown: Replay) -> list[str]:
             seen = _changes(shown, names.alarm(shown.deployment, alarm))
             if seen and alarm not in expected.alarms:
                 broken.append(f"{alarm}: expected to stay quiet; seen {_phrase(seen)}")
-    pages, resolved = _sent(shown, "critical")
-    mails, _ = _sent(shown, "warning")
+    pages, resolved = sendings(shown, "critical")
+    mails, _ = sendings(shown, "warning")
     broken += _broken_sendings("pages", expected.pages, pages)
     broken += _broken_sendings("resolved", expected.resolved, resolved)
     broken += _broken_sendings("mails", expected.mails, mails)
     return broken
 
 
-def _sent(shown: Replay, severity: Severity) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
-    """What was sent as ALARM, and the OKs that followed: a new alarm's first OK resolves nothing."""
+def sendings(shown: Replay, severity: Severity) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """Minute and incident of what was sent as ALARM, and of the OKs that followed: a new alarm's first OK is none."""
     raised, resolved, open_incidents = [], [], set()
     for minute, incident, state in shown.sent(severity):
         if state == "ALARM":

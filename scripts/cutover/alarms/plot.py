@@ -8,8 +8,10 @@ from cutover import names, plan
 from cutover.alarms.errors import AlarmError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
     from cutover.alarms.replay import Replay
@@ -30,6 +32,7 @@ def draw(shown: Replay, path: Path) -> None:
         raise AlarmError(f"{path}: a plot is an .svg or a .png file: give such a name")
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 (slow to load, and only plots need it)
+        from matplotlib.patches import Patch  # noqa: PLC0415 (as above)
     except ImportError as error:
         raise AlarmError("--plot needs matplotlib, which is not installed: pip install matplotlib") from error
     lanes = sorted({transition.alarm for transition in shown.transitions})
@@ -38,6 +41,7 @@ def draw(shown: Replay, path: Path) -> None:
     figure.suptitle(shown.source)
     _draw_rates(rates, shown)
     _draw_states(states, shown, lanes)
+    _explain(states, [Patch(color=colour, label=state) for state, colour in COLOURS.items()])
     try:
         figure.savefig(path)
     except OSError as error:
@@ -53,7 +57,11 @@ def _draw_rates(axes: Axes, shown: Replay) -> None:
             axes.plot(range(1, len(percent) + 1), percent, label=alarm, drawstyle="steps-post")
     axes.set_ylabel("percent of the alarm's period")
     if axes.lines:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+        _explain(axes, axes.lines)
+
+
+def _explain(axes: Axes, shown: Sequence[Artist]) -> None:
+    axes.legend(handles=shown, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
 
 
 def _draw_states(axes: Axes, shown: Replay, lanes: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cutover import names, plan
 from cutover.alarms import exported_log, plot, resources, scenario, site_lines, timeline
@@ -23,8 +23,15 @@ if TYPE_CHECKING:
     from cutover.alarms.scenario import Event, Scenario
     from cutover.alarms.site_lines import Line
 
-__all__ = ["Replay", "replay_log", "replay_scenario", "run_test"]
+__all__ = ["Replay", "Verdict", "replay_log", "replay_scenario", "run_test"]
 
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"] | None  # None: a log, of which nothing is expected
+CODES = {
+    "PASS": ExitCode.DONE,
+    "FAIL": ExitCode.FAILED,
+    "INCONCLUSIVE": ExitCode.INCONCLUSIVE,
+    None: ExitCode.DONE,
+}
 DAY = 1440  # minutes: many at once are quicker by far than one at a time
 
 
@@ -107,38 +114,40 @@ def run_test(options: argparse.Namespace) -> int:
     """`cutover alarms test`: replays each of `options.sources` and prints its timeline.
 
     Returns:
-        0: all expectations hold; 1: one does not; 2: bad input; 3: a source has neither lines nor expectations.
+        0: all expectations hold, or a log was replayed; 1: one does not; 2: bad input; 3: a log has no lines, or a
+        scenario no expectations.
     """
     try:
         if options.plot is not None and len(options.sources) != 1:
             raise AlarmError(f"--plot draws one source, and {len(options.sources)} are given: name one")
         codes = {_test(source, options) for source in options.sources}
     except (AlarmError, plan.PlanError) as error:
-        print(error, file=sys.stderr)
+        print(f"cutover: {error}", file=sys.stderr)
         return ExitCode.USAGE
     return ExitCode.FAILED if ExitCode.FAILED in codes else max(codes)
 
 
 def _test(source: Path, options: argparse.Namespace) -> int:
     step = DAY if options.plot is None else 1
+    broken: list[str] = []
+    verdict: Verdict = None
     if source.suffix in {".yml", ".yaml"}:
         given = scenario.load(source)
-        declared = _declared(options, options.stack or given.deployment)
-        shown, expected = replay_scenario(str(source), given, declared, step), given.expect
+        given = given.model_copy(update={"deployment": options.stack or given.deployment})
+        shown = replay_scenario(str(source), given, _declared(options, given.deployment), step)
+        broken = broken_expectations(given.expect, shown) if given.expect else []
+        verdict = "INCONCLUSIVE" if given.expect is None else "FAIL" if broken else "PASS"
     else:
         deployment: plan.Deployment = options.stack or "production"
         lines = exported_log.lines(source)
         if not lines:
             print(f"{source}: no log line, so nothing was measured: export the lines of the time in question")
             return ExitCode.INCONCLUSIVE
-        shown, expected = replay_log(str(source), lines, _declared(options, deployment), deployment, step), None
-    broken = broken_expectations(expected, shown) if expected else []
-    timeline.show(shown, broken, judged=expected is not None, as_json=options.json)
+        shown = replay_log(str(source), lines, _declared(options, deployment), deployment, step)
+    timeline.show(shown, verdict, broken, as_json=options.json)
     if options.plot is not None:
         plot.draw(shown, options.plot)
-    if expected is None and not shown.line_count:
-        return ExitCode.INCONCLUSIVE
-    return ExitCode.FAILED if broken else ExitCode.DONE
+    return CODES[verdict]
 
 
 def _declared(options: argparse.Namespace, deployment: plan.Deployment) -> Resources:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import reprlib
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import yaml
-from pydantic import Field, PlainValidator, ValidationError, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from cutover import plan
 from cutover.alarm_table import Table
@@ -15,9 +16,27 @@ from cutover.alarms.errors import AlarmError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Event", "Expectations", "Phase", "Scenario", "SentAt", "StateAt", "load"]
+    from pydantic_core import ErrorDetails
+
+__all__ = ["Described", "Event", "Expectations", "Phase", "Scenario", "SentAt", "StateAt", "load"]
 
 MAXIMUM_PER_MINUTE = 100_000
+REFERENCE = "ops/scenarios/README.md"
+# What to write in place of a wrong value, by pydantic's name of the error or its first word.
+EXPECTED = {
+    "literal_error": "{expected}",
+    "greater_than_equal": "a number from {ge} on",
+    "less_than_equal": "a number up to {le}",
+    "too_short": "a list of at least {min_length}",
+    "finite": "a number",
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "string": "a text",
+    "list": "a list",
+    "dict": "keys with their values",
+    "model": "keys with their values",
+}
 
 
 def _minutes(value: object) -> range:
@@ -58,34 +77,54 @@ Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NONE = Fraction(0)
 
 
-class Phase(Table):
-    """What the site does in these minutes. Shares are of the saves, reads or probes of the phase so far.
+class Described(Table):
+    """A part of a scenario; the texts under its keys are the reference in ops/scenarios/README.md."""
 
-    `telemetry: false`: the site writes, and no line of it is delivered. `probe: false`: no probe runs.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Phase(Described):
+    """What the site does in some minutes. A share is written as `2%`, and is of what happened in the phase so far."""
 
     minutes: Minutes
+    """From minute to minute, `0-10` for the first ten; the next phase may begin at `10`"""
     saves_per_minute: Rate = NONE
+    """Saves of certificate files; `0.2` is one in five minutes, `119/30` is exact, too"""
     save_failures: Share = NONE
+    """The share of the saves whose upload fails"""
     reads_per_minute: Rate = NONE
+    """Reads that S3 is asked for"""
     read_fallbacks: Share = NONE
+    """The share of the reads that fall back to the local copy"""
     requests_per_minute: Rate = NONE
+    """Other lines, which hold no METRIC"""
     upload_ms: Milliseconds = 120
+    """How long the probe's uploads take, milliseconds"""
     slow_uploads: Share = NONE
+    """The share of the probe's uploads that are slow"""
     slow_upload_ms: Milliseconds = 2000
+    """How long the slow ones take, milliseconds"""
     sign_ms: Milliseconds = 20
+    """How long the probe's signatures take, milliseconds"""
     slow_signatures: Share = NONE
+    """The share of the probe's signatures that are slow"""
     slow_sign_ms: Milliseconds = 2000
+    """How long the slow ones take, milliseconds"""
     probe: bool = True
+    """`false`: no probe runs"""
     telemetry: bool = True
+    """`false`: the site writes, and no line of it is delivered"""
 
 
-class Event(Table):
-    """What happens once, in its minute: a consistency check writes its result, or a silence begins."""
+class Event(Described):
+    """What happens once: a consistency check writes its result, or a silence begins."""
 
     minute: Minute
+    """When it happens"""
     consistency_mismatch: Share | None = None
+    """A check's result: the share of keys on which table and bucket disagree"""
     silence_minutes: Annotated[int, Field(ge=1, le=120)] | None = None
+    """Or a silence begins: how long `cutover alarms silence` is called for"""
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
@@ -94,38 +133,45 @@ class Event(Table):
         return self
 
 
-class StateAt(Table):
-    """An alarm's state after the evaluation at the end of so many minutes."""
+class StateAt(Described):
+    """An alarm's change into or out of ALARM."""
 
     minute: Minute
+    """The change is seen by the evaluation after so many minutes"""
     state: Literal["ALARM", "OK", "INSUFFICIENT_DATA"]
+    """The new one: `ALARM`, `OK` or `INSUFFICIENT_DATA`"""
 
 
-class SentAt(Table):
-    """What is sent for an incident, or for an alarm that tells by itself, after so many minutes."""
+class SentAt(Described):
+    """What is sent."""
 
     minute: Minute
+    """It is sent after so many minutes"""
     incident: str
+    """The incident, or the alarm that tells by itself, by its name in ops/cutover.yml"""
 
 
-class Expectations(Table):
-    """What the timeline must hold. Each list is complete; what is not given is not judged.
+class Expectations(Described):
+    """What the timeline must hold. Each list is complete; what is not given is not judged."""
 
-    `alarms`: the changes into and out of ALARM. `others: quiet`: no alarm but those is ever in ALARM. `pages` and
-    `mails`: incidents sent as critical and as warning. `resolved`: pages that were resolved.
-    """
-
-    alarms: dict[str, list[StateAt]] = Field(default_factory=dict)
+    alarms: dict[str, list[StateAt]] = Field(default_factory=dict, title="an alarm's name")
+    """Its changes into and out of ALARM; the name is that of ops/cutover.yml"""
     others: Literal["quiet"] | None = None
+    """`quiet`: no alarm but those is ever in ALARM"""
     pages: list[SentAt] | None = None
+    """What is sent as critical"""
     resolved: list[SentAt] | None = None
+    """Which of the pages are resolved"""
     mails: list[SentAt] | None = None
+    """What is sent as warning"""
 
     @model_validator(mode="before")
     @classmethod
     def _alarms_stand_beside_the_rest(cls, given: object) -> object:
         if not isinstance(given, dict):
             return given
+        if not given:
+            raise ValueError("expects nothing: name an alarm, others, pages, resolved or mails")
         rest = {key: value for key, value in given.items() if key in cls.model_fields and key != "alarms"}
         alarms = {key: value for key, value in given.items() if key not in rest}
         known = plan.load().alarms
@@ -137,16 +183,23 @@ class Expectations(Table):
         return {**rest, "alarms": alarms}
 
 
-class Scenario(Table):
-    """A scenario; minutes count from 0, and a phase `0-10` ends where `10-20` begins. Minutes in no phase: silence."""
+class Scenario(Described):
+    """A scenario. Minutes count from 0; in minutes of no phase nothing is written."""
 
     name: str
+    """What happens, for people"""
     deployment: plan.Deployment = "production"
+    """`staging` or `production`: whose site; `--stack` replays it as the other's"""
     layout: Literal["console", "file", "json"] = "console"
+    """`console`, `file` or `json`: which of the application's log layouts the lines have"""
     minutes: Annotated[int, Field(ge=1, le=60 * 24 * 31)]
+    """How long it lasts, a month at most"""
     phases: list[Phase] = Field(min_length=1)
+    """What the site does, one phase after the other"""
     events: list[Event] = Field(default_factory=list)
+    """What happens once"""
     expect: Expectations | None = None
+    """What the alarms must say; without it nothing is judged, and the exit code is 3"""
 
     @model_validator(mode="after")
     def _phases_follow_each_other(self) -> Self:
@@ -184,7 +237,19 @@ def load(path: Path) -> Scenario:
         raise AlarmError(f"{path}: is no YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the scenario"
-        raise AlarmError(
-            f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}; correct it and run again"
-        ) from error
+        # The alarms of `expect` are a dictionary of the model's own, which nobody writes.
+        key = ".".join(str(part) for part in first["loc"] if part != "alarms") or "the scenario"
+        raise AlarmError(f"{path}: {key}: {_fault(first)} ({REFERENCE} has the format)") from error
+
+
+def _fault(error: ErrorDetails) -> str:
+    """What is wrong with a key's value, and what to write, in place of pydantic's own words."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        return str(context["error"])
+    if kind == "missing":
+        return "is missing: add it"
+    if kind == "extra_forbidden":
+        return "there is no such key: correct or remove it"
+    expected = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0], "another value")
+    return f"{reprlib.repr(error['input'])} cannot stand here: write {expected.format(**context)}"

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from cutover import names, plan
 from cutover.alarms.errors import AlarmError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cutover.plan import Deployment, Plan
 
-__all__ = ["Report", "Silencer", "run"]
+__all__ = ["Report", "Silencer", "check", "run"]
 
 MINUTE = datetime.timedelta(minutes=1)
 
@@ -63,6 +63,19 @@ class Report:
         )
 
 
+def check(table: Plan, minutes: int, reason: str | None) -> None:
+    """Refuses a silence that nobody could understand or that lasts too long.
+
+    Raises:
+        AlarmError: the reason is missing, or the time is none or longer than the table allows.
+    """
+    longest = table.silence.maximum_seconds // 60
+    if not 1 <= minutes <= longest:
+        raise AlarmError(f"--minutes {minutes}: a silence lasts from 1 to {longest} minutes; write it anew for more")
+    if not (reason or "").strip():
+        raise AlarmError("--reason is missing: say why nobody should be paged, for those who read along")
+
+
 class Silencer:
     """The silence of one deployment, at the current minute of `now`."""
 
@@ -79,18 +92,7 @@ class Silencer:
         self._now = now
 
     def planned(self, minutes: int, reason: str | None) -> Report:
-        """What `silence` will do.
-
-        Raises:
-            AlarmError: the reason is missing, or the time is none or longer than the table allows.
-        """
-        longest = self._table.silence.maximum_seconds // 60
-        if not 1 <= minutes <= longest:
-            raise AlarmError(
-                f"--minutes {minutes}: a silence lasts from 1 to {longest} minutes; write it anew for more"
-            )
-        if not (reason or "").strip():
-            raise AlarmError("--reason is missing: say why nobody should be paged, for those who read along")
+        """What `silence` will do."""
         return self._report(_full_minute(self._now() + minutes * MINUTE), reason)
 
     def silence(self, minutes: int) -> None:
@@ -158,10 +160,14 @@ def run(options: argparse.Namespace) -> int:
     """Silences, lifts or shows (`minutes`, `lift`, `status`); returns 0, or 4 if CloudWatch could not be asked.
 
     Raises:
-        AlarmError: the settings of the silence are refused.
+        AlarmError: the settings of the silence are refused, or no region is set.
     """
+    table = plan.load()
+    if options.minutes is not None:
+        check(table, options.minutes, options.reason)
     try:
-        silencer = Silencer(boto3.Session().client("cloudwatch"), plan.load(), options.deployment)
+        client = boto3.Session().client("cloudwatch", region_name=options.region)
+        silencer = Silencer(client, table, options.deployment)
         if options.minutes is not None:
             planned = silencer.planned(options.minutes, options.reason)
             silencer.silence(options.minutes)
@@ -175,6 +181,8 @@ def run(options: argparse.Namespace) -> int:
         action = "GetMetricStatistics" if options.status else "PutMetricData"
         print(f"cutover: {options.deployment}: {_sentence(error, action)}", file=sys.stderr)
         return ExitCode.ERROR
+    except NoRegionError as error:
+        raise AlarmError("no region is set: give --region, or set AWS_REGION") from error
     except BotoCoreError as error:
         print(f"cutover: {options.deployment}: CloudWatch could not be asked: {error}", file=sys.stderr)
         return ExitCode.ERROR

@@ -7,11 +7,13 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cutover.alarms.expectations import sendings
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cutover.alarms.monitor import Transition
-    from cutover.alarms.replay import Replay
+    from cutover.alarms.replay import Replay, Verdict
 
 __all__ = ["show"]
 
@@ -19,13 +21,13 @@ COLUMNS = ("minute", "UTC", "alarm", "change", "reason", "sent")
 COLOURS = {"ALARM": "red", "OK": "green", "INSUFFICIENT_DATA": "yellow"}
 
 
-def show(shown: Replay, broken: Sequence[str], *, judged: bool, as_json: bool) -> None:
-    """Prints the timeline, and under it what was expected and did not happen (`broken`; `judged`: anything was)."""
+def show(shown: Replay, verdict: Verdict, broken: Sequence[str], *, as_json: bool) -> None:
+    """Prints the timeline, and under it how much was sent, the verdict, and what did not happen (`broken`)."""
     if as_json:
         for transition in shown.transitions:
             print(json.dumps(_document(shown, transition)))
-        verdict = ("FAIL" if broken else "PASS") if judged else None
-        print(json.dumps({"source": shown.source, "lines": shown.line_count, "verdict": verdict, "broken": [*broken]}))
+        closing = {"source": shown.source, "lines": shown.line_count, **_counts(shown)}
+        print(json.dumps({**closing, "verdict": verdict, "broken": [*broken]}))
         return
     print(f"{shown.source}: {shown.minutes} minutes, {shown.line_count} log lines")
     if sys.stdout.isatty():
@@ -33,10 +35,21 @@ def show(shown: Replay, broken: Sequence[str], *, judged: bool, as_json: bool) -
     else:
         for transition in shown.transitions:
             print("\t".join(_cells(shown, transition)))
+    print("sent: " + ", ".join(f"{what} {number}" for what, number in _counts(shown).items()))
     for sentence in broken:
         print(f"FAIL {sentence}")
-    if judged and not broken:
+    if verdict == "PASS":
         print("PASS all expectations hold")
+    elif verdict == "INCONCLUSIVE":
+        print("INCONCLUSIVE no expectations, nothing judged: add `expect` to the scenario")
+    elif verdict is None:
+        print("no expectations, nothing judged: a log has none")
+
+
+def _counts(shown: Replay) -> dict[str, int]:
+    pages, resolved = sendings(shown, "critical")
+    mails, _ = sendings(shown, "warning")
+    return {"pages": len(pages), "resolved": len(resolved), "mails": len(mails)}
 
 
 def _document(shown: Replay, transition: Transition) -> dict[str, object]:

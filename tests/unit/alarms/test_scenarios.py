@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from itertools import pairwise
@@ -38,9 +39,7 @@ def resources() -> Resources:
     return declared()
 
 
-@pytest.fixture
-def resource_file(tmp_path: Path, resources: Resources) -> Path:
-    path = tmp_path / "resources.json"
+def saved(path: Path, resources: Resources) -> Path:
     document = {
         "MetricAlarm": resources.metric_alarms,
         "CompositeAlarm": resources.composite_alarms,
@@ -50,14 +49,21 @@ def resource_file(tmp_path: Path, resources: Resources) -> Path:
     return path
 
 
+@pytest.fixture
+def resource_file(tmp_path: Path, resources: Resources) -> Path:
+    return saved(tmp_path / "resources.json", resources)
+
+
 def written(folder: Path, document: dict[str, Any]) -> Path:
     path = folder / "scenario.yml"
     path.write_text(yaml.safe_dump(document))
     return path
 
 
-def run(*sources: Path, resources: Path, plot: Path | None = None, as_json: bool = False) -> int:
-    return run_test(argparse.Namespace(sources=sources, stack=None, resources=resources, plot=plot, json=as_json))
+def run(
+    *sources: Path, resources: Path, plot: Path | None = None, as_json: bool = False, stack: str | None = None
+) -> int:
+    return run_test(argparse.Namespace(sources=sources, stack=stack, resources=resources, plot=plot, json=as_json))
 
 
 def a_phase(**keys: Any) -> dict[str, Any]:
@@ -70,6 +76,23 @@ def test_the_scenario_shows_what_it_expects(path: Path, resources: Resources) ->
     given = scenario.load(path)
     assert given.expect is not None
     assert broken_expectations(given.expect, replay_scenario(str(path), given, resources)) == []
+
+
+def test_the_example_of_the_reference_passes(tmp_path: Path, resources: Resources) -> None:
+    """The first scenario that anyone writes is a copy of it."""
+    example = re.search(r"```yaml\n(.*?)```", (FILES[0].parent / "README.md").read_text(), re.DOTALL)
+    assert example is not None
+    path = tmp_path / "example.yml"
+    path.write_text(example[1])
+    given = scenario.load(path)
+    assert given.expect is not None
+    assert broken_expectations(given.expect, replay_scenario("example", given, resources)) == []
+
+
+def test_the_reference_says_something_of_each_key() -> None:
+    """A key without a text is a row that explains nothing."""
+    for model in (scenario.Scenario, scenario.Phase, scenario.Event, scenario.Expectations):
+        assert all(field.description for field in model.model_fields.values())
 
 
 def test_each_alarm_fires_and_ends_in_a_scenario() -> None:
@@ -93,9 +116,9 @@ class TestLanguage:
     @pytest.mark.parametrize(
         ("changes", "sentence"),
         [
-            ({"minuts": 10}, "minuts: Extra inputs"),
-            ({"phases": []}, "phases: "),
-            ({"phases": [{"minutes": "0-10", "savs_per_minute": 1}]}, "phases.0.savs_per_minute: Extra inputs"),
+            ({"minuts": 10}, "minuts: there is no such key: correct or remove it ("),
+            ({"phases": []}, "phases: [] cannot stand here: write a list of at least 1 ("),
+            ({"phases": [{"minutes": "0-10", "savs_per_minute": 1}]}, "phases.0.savs_per_minute: there is no such key"),
             ({"phases": [{"minutes": "10-0"}]}, "phases.0.minutes: '10-0' is no span"),
             ({"phases": [{"minutes": "5"}]}, "phases.0.minutes: '5' is no span"),
             (
@@ -120,13 +143,26 @@ class TestLanguage:
             ({"expect": {"upload-failure": []}}, "expect: there is no alarm 'upload-failure'"),
             ({"expect": {"pagess": [{"minute": 1, "incident": "s3"}]}}, "expect: there is no alarm 'pagess'"),
             ({"expect": {5: []}}, "expect: there is no alarm 5"),
-            ({"phases": [{"minutes": "0-5", "upload_ms": float("inf")}]}, "phases.0.upload_ms: "),
+            ({"phases": [{"minutes": "0-5", "upload_ms": float("inf")}]}, "phases.0.upload_ms: inf cannot stand here"),
             (
                 {"expect": {"pages": [{"minute": 1, "incident": "s4"}]}},
                 "expect.pages: there is no incident or alarm 's4'",
             ),
-            ({"layout": "xml"}, "layout: "),
-            ({"deployment": "test"}, "deployment: "),
+            ({"layout": "xml"}, "layout: 'xml' cannot stand here: write 'console', 'file' or 'json' ("),
+            ({"deployment": "test"}, "deployment: 'test' cannot stand here: write 'staging' or 'production' ("),
+            ({"minutes": "ten"}, "minutes: 'ten' cannot stand here: write a whole number ("),
+            ({"minutes": 0}, "minutes: 0 cannot stand here: write a number from 1 on ("),
+            ({"minutes": 10**6}, "minutes: 1000000 cannot stand here: write a number up to 44640 ("),
+            ({"phases": [{}]}, "phases.0.minutes: is missing: add it ("),
+            ({"phases": "0-5"}, "phases: '0-5' cannot stand here: write a list ("),
+            ({"phases": [5]}, "phases.0: 5 cannot stand here: write keys with their values ("),
+            ({"phases": [{"minutes": "0-5", "probe": "perhaps"}]}, "phases.0.probe: 'perhaps' cannot stand here"),
+            ({"name": 5}, "name: 5 cannot stand here: write a text ("),
+            ({"expect": {}}, "expect: expects nothing: name an alarm"),
+            (
+                {"expect": {"upload-failures": [{"minute": 1, "state": "ok"}]}},
+                "expect.upload-failures.0.state: 'ok' cannot stand here: write 'ALARM', 'OK' or 'INSUFFICIENT_DATA' (",
+            ),
         ],
     )
     def test_what_is_wrong_is_named_with_its_key(self, tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
@@ -135,6 +171,7 @@ class TestLanguage:
         with pytest.raises(AlarmError) as caught:
             scenario.load(path)
         assert str(caught.value).startswith(f"{path}: ")
+        assert str(caught.value).endswith("(ops/scenarios/README.md has the format)")
         assert sentence in str(caught.value)
 
     def test_a_file_that_is_no_yaml_is_named(self, tmp_path: Path) -> None:
@@ -194,7 +231,7 @@ class TestCommand:
     ) -> None:
         assert run(written(tmp_path, QUIET), resources=resource_file) == 0
         printed = capsys.readouterr().out
-        assert printed.splitlines()[-1] == "PASS all expectations hold"
+        assert printed.splitlines()[-2:] == ["sent: pages 0, resolved 0, mails 0", "PASS all expectations hold"]
         assert "\x1b" not in printed
 
     @pytest.mark.parametrize(
@@ -230,7 +267,36 @@ class TestCommand:
         assert run(nothing, resources=resource_file) == 3
         silent = QUIET | {"phases": [{"minutes": "0-10", "telemetry": False}], "expect": None}
         assert run(written(tmp_path, silent), resources=resource_file) == 3
-        assert run(written(tmp_path, QUIET | {"expect": None}), resources=resource_file) == 0
+
+    def test_a_scenario_without_expectations_does_not_pass(
+        self, tmp_path: Path, resource_file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A misspelt or forgotten `expect` would make every scenario pass."""
+        assert run(written(tmp_path, QUIET | {"expect": None}), resources=resource_file) == 3
+        assert capsys.readouterr().out.splitlines()[-1].startswith("INCONCLUSIVE no expectations, nothing judged")
+        assert run(written(tmp_path, QUIET | {"expect": None}), resources=resource_file, as_json=True) == 3
+        assert json.loads(capsys.readouterr().out.splitlines()[-1])["verdict"] == "INCONCLUSIVE"
+
+    def test_what_was_sent_is_counted_at_the_end(
+        self, tmp_path: Path, resource_file: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """In a timeline of a hundred lines nobody finds the one that pages."""
+        phases = [
+            {"minutes": "0-5", "saves_per_minute": 60},
+            {"minutes": "5-11", "saves_per_minute": 60, "save_failures": "100%"},
+            {"minutes": "11-40", "saves_per_minute": 60},
+        ]
+        expect = {"pages": [{"minute": 7, "incident": "s3"}]}
+        changes = {"minutes": 40, "phases": phases, "expect": expect}
+        run(written(tmp_path, QUIET | changes), resources=resource_file)
+        assert "sent: pages 1, resolved 1, mails 1" in capsys.readouterr().out.splitlines()
+
+    def test_a_scenario_is_replayed_on_the_stack_that_is_asked_for(self, tmp_path: Path) -> None:
+        """Staging's alarms have other names: a production's scenario would find none of them, and fail for ever."""
+        path = saved(tmp_path / "staging.json", declared(deployment="staging"))
+        shipped = next(file for file in FILES if file.stem == "read-fallback-spike")
+        assert run(shipped, resources=path, stack="staging") == 0
+        assert run(shipped, resources=path) == 1
 
     def test_bad_input(self, tmp_path: Path, resource_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert run(tmp_path / "absent.yml", resources=resource_file) == 2
@@ -268,7 +334,15 @@ class TestCommand:
         documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         (fired,) = (each for each in documents if each.get("alarm") == "deltacrown-production-upload-failures")
         assert (fired["minute"], fired["old"], fired["new"]) == (1, "INSUFFICIENT_DATA", "ALARM")
-        assert documents[-1] == {"source": str(path), "lines": 2, "verdict": None, "broken": []}
+        assert documents[-1] == {
+            "source": str(path),
+            "lines": 2,
+            "pages": 0,
+            "resolved": 0,
+            "mails": 0,
+            "verdict": None,
+            "broken": [],
+        }
 
     def test_lines_are_in_the_order_of_their_times(self, tmp_path: Path) -> None:
         """Streams of several machines are exported one after the other; `timestamp` is in milliseconds."""
@@ -305,10 +379,20 @@ class TestCommand:
     def test_a_plot(self, tmp_path: Path, resource_file: Path, suffix: str, begin: bytes) -> None:
         path = tmp_path / f"plot{suffix}"
         phases = [{"minutes": "0-10", "saves_per_minute": 60, "save_failures": "10%"}]
-        assert (
-            run(written(tmp_path, QUIET | {"phases": phases, "expect": None}), resources=resource_file, plot=path) == 0
-        )
+        source = written(tmp_path, QUIET | {"phases": phases, "expect": {"no-telemetry": []}})
+        assert run(source, resources=resource_file, plot=path) == 0
         assert path.read_bytes().startswith(begin)
+
+    def test_a_plot_says_what_its_colours_mean(self, tmp_path: Path, resource_file: Path) -> None:
+        """Red and green alone are a riddle, and to some readers one colour."""
+        path = tmp_path / "plot.svg"
+        run(written(tmp_path, QUIET), resources=resource_file, plot=path)
+        legend = path.read_text().rpartition('id="legend_')[2]
+        assert [state for state in ("ALARM", "OK", "INSUFFICIENT_DATA") if f"<!-- {state} -->" in legend] == [
+            "ALARM",
+            "OK",
+            "INSUFFICIENT_DATA",
+        ]
 
     def test_a_plot_in_another_format_is_refused(
         self, tmp_path: Path, resource_file: Path, capsys: pytest.CaptureFixture[str]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from cutover import names, plan
-from cutover.alarms import silence
+from cutover import delivery, names, plan
+from cutover.alarms import commands, silence
 from cutover.alarms.errors import AlarmError
 from cutover.alarms.monitor import Monitor
 from cutover.alarms.resources import Resources
@@ -19,6 +19,7 @@ from rehearsal import aws_stand_in, monitoring_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mypy_boto3_cloudwatch import CloudWatchClient
 
@@ -137,15 +138,38 @@ def test_longest_silence_stays_within_what_cloudwatch_takes(silencer: Silencer) 
         (30, "  ", "--reason is missing"),
     ],
 )
-def test_refused(silencer: Silencer, minutes: int, reason: str | None, sentence: str) -> None:
-    """A silence without an end or a reason is found by the next incident."""
+def test_refused(minutes: int, reason: str | None, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silence without an end or a reason is found by the next incident; it is refused before AWS is looked for."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     with pytest.raises(AlarmError, match=sentence):
-        silencer.planned(minutes, reason)
+        silence.run(options(minutes=minutes, reason=reason))
+
+
+def test_a_missing_region_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ten minutes before a drill, "You must specify a region" does not say where."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(AlarmError, match="no region is set: give --region, or set AWS_REGION"):
+        silence.run(options(status=True))
+
+
+@pytest.mark.parametrize(
+    "command", ["alarms silence --deployment staging --status", "delivered --log-group a --mark b"]
+)
+def test_the_region_is_what_the_other_tools_take(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS's own command line reads AWS_REGION: with another region the silence would reach no alarm."""
+    parser = argparse.ArgumentParser()
+    monkeypatch.setenv("AWS_REGION", "ap-south-1")
+    subcommands = parser.add_subparsers()
+    for module in (commands, delivery):
+        module.register(subcommands)
+    assert parser.parse_args(command.split()).region == "ap-south-1"
+    assert parser.parse_args([*command.split(), "--region", "eu-west-1"]).region == "eu-west-1"
 
 
 def options(**given: object) -> argparse.Namespace:
     defaults = {"deployment": "staging", "minutes": None, "reason": None, "lift": False, "status": False, "json": True}
-    return argparse.Namespace(**(defaults | given))
+    return argparse.Namespace(**({"region": None} | defaults | given))
 
 
 def test_command_says_what_will_be_silent_until_when_and_why(

@@ -49,14 +49,14 @@ def run_query(query: str, source: str, *, as_json: bool) -> int:
 
 
 def saved_query(name: str) -> Path:
-    """The file of a query: a path, or a name in $CUTOVER_QUERIES (by default ops/queries/ of the working directory).
+    """The file of a query: a path, or a name in $CUTOVER_QUERIES (by default what this package carries: ops/queries/).
 
     Raises:
-        AlarmError: there is no such query; names those that there are.
+        AlarmError: there is no such query; names the folder and what there is in it.
     """
     if "/" in name or name.endswith(SUFFIX):
         return Path(name)
-    folder = Path(os.environ.get("CUTOVER_QUERIES") or "ops/queries")
+    folder = Path(os.environ.get("CUTOVER_QUERIES") or Path(__file__).with_name("queries")).resolve()
     path = folder / f"{name}{SUFFIX}"
     if not path.is_file():
         known = ", ".join(sorted(saved.stem for saved in folder.glob(f"*{SUFFIX}"))) or "none; set CUTOVER_QUERIES"
