@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Self
 
-from cutover import local_files
+from cutover import local_files, uploads
 from cutover.object_store import ObjectStoreError
-from cutover.uploads import AlreadyThereError
 
 if TYPE_CHECKING:
     from cutover.catalogue import Certificate, CertificateFile
+    from cutover.data_tool_table import DataTools
     from cutover.local_files import LocalFile
     from cutover.object_store import ObjectStore
     from cutover.settings import Settings
-    from cutover.uploads import Uploader
 
 __all__ = ["LASTING", "UPLOAD_FAILURES", "Migrator", "Outcome", "Problem", "Rules", "StoredFile"]
 
@@ -93,9 +93,41 @@ class Rules:
 class Migrator:
     """Takes certificates to S3. Threads may share it. Without `uploader` it reads everything and writes nothing."""
 
-    def __init__(self, settings: Settings, store: ObjectStore, uploader: Uploader | None, rules: Rules) -> None:
+    def __init__(self, settings: Settings, store: ObjectStore, uploader: uploads.Uploader | None, rules: Rules) -> None:
         self._media_root = settings.media_root
         self._store, self._uploader, self._rules = store, uploader, rules
+
+    @classmethod
+    def for_server(  # noqa: PLR0913 - a command's options, each by its name
+        cls,
+        settings: Settings,
+        tools: DataTools,
+        store: ObjectStore,
+        purpose: str,
+        *,
+        dry_run: bool = False,
+        verify: bool = False,
+        repair: bool = False,
+    ) -> Self:
+        """A migrator for this S3 server; says on standard error what the server cannot do.
+
+        `purpose` is told to S3 in the user agent.
+
+        Raises:
+            ObjectStoreError: there are no credentials.
+        """
+        rules = Rules(tools.longest_key_bytes, verify=verify, repair=repair)
+        if dry_run:
+            return cls(settings, store, None, rules)
+        server = uploads.examine(settings)
+        if not server.enforces_checksums:
+            print("cutover: this S3 does not refuse a wrong SHA-256, so every object is read back", file=sys.stderr)
+        if not server.encrypts:
+            print(
+                "cutover: this S3 has no SSE-S3: objects are stored as its bucket does by default", file=sys.stderr
+            )
+        uploader = uploads.Uploader(settings, purpose, encrypt=server.encrypts)
+        return cls(settings, store, uploader, replace(rules, read_back=not server.enforces_checksums))
 
     def migrate(self, row: Certificate) -> Outcome:
         """Reads and proves all files of a row, and only then stores them; never raises for what is wrong with one."""
@@ -164,7 +196,7 @@ class Migrator:
             return existing != file.sha256
         try:
             self._uploader.put(file.name, file.body)
-        except AlreadyThereError:
+        except uploads.AlreadyThereError:
             existing = self._store.sha256(file.name)
             if existing == file.sha256:
                 return False

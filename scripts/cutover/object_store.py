@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ class ListedObject(NamedTuple):
     size: int
 
 
+@functools.cache
 def session(settings: Settings) -> boto3.Session:
     """A session under the credentials of the usual AWS chain, or of the settings' role, renewed before they end."""
     own = botocore.session.get_session()

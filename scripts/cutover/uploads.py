@@ -7,20 +7,21 @@ import hashlib
 import mimetypes
 import uuid
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutover import plan
-from cutover.object_store import ObjectStoreError, explain_fast, fast_store
+from cutover.object_store import ObjectStoreError, explain_fast, fast_store, s3_client
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
     from obstore.store import S3Config
 
-    from cutover.object_store import ObjectStore
     from cutover.settings import Settings
 
-__all__ = ["AlreadyThereError", "Uploader", "enforces_checksums"]
+__all__ = ["AlreadyThereError", "Server", "Uploader", "examine"]
 
 # As the application stores them (its object metadata and SSE-S3).
 CACHE_CONTROL = "private, max-age=600"
@@ -32,17 +33,26 @@ class AlreadyThereError(Exception):
     """An object of this key exists; it must be compared, never overwritten blindly."""
 
 
+class Server(NamedTuple):
+    """What was found out about an S3 server before the first upload."""
+
+    enforces_checksums: bool  # a wrong SHA-256 is refused; without that "stored" proves nothing
+    encrypts: bool  # it takes the header for SSE-S3; AWS does, and encrypts without it, too
+
+
 class Uploader:
     """Puts certificates into the bucket under the settings' credentials. Threads may share it."""
 
-    def __init__(self, settings: Settings, purpose: str) -> None:
+    def __init__(self, settings: Settings, purpose: str, *, encrypt: bool = True) -> None:
         import obstore  # noqa: PLC0415 - 30 ms, which commands without uploads need not pay
         from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: PLC0415
 
         self._put = obstore.put
         self._exists, self._failed = AlreadyExistsError, BaseError
         self._bucket = settings.bucket
-        config: S3Config = {"checksum_algorithm": "SHA256", "server_side_encryption": ENCRYPTION}
+        config: S3Config = {"checksum_algorithm": "SHA256"}
+        if encrypt:
+            config["server_side_encryption"] = ENCRYPTION
         self._store = fast_store(settings, f"cutover-{purpose}", config)
 
     def put(self, key: str, body: bytes, *, replace: bool = False) -> None:
@@ -67,20 +77,28 @@ class Uploader:
             raise ObjectStoreError(f"s3://{self._bucket}/{key}: {sentence}", cause) from error
 
 
-def enforces_checksums(settings: Settings, store: ObjectStore) -> bool:
-    """Whether S3 refuses a deliberately wrong SHA-256; False also where that could not be tried.
+def examine(settings: Settings) -> Server:
+    """Puts an object with a deliberately wrong SHA-256; what is stored in error is removed.
 
-    Without it "stored" proves nothing, and every object must be read back. What was stored in error is removed.
+    Where that cannot be tried, because S3 denies or does not answer, checksums count as not enforced.
     """
+    client = s3_client(settings, Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2}))
+    status = _put_wrong(client, settings.bucket, {"ServerSideEncryption": ENCRYPTION})
+    encrypts = status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if not encrypts:  # a server that has no keys for SSE-S3 answers so; or it is down, as the second answer shows
+        status = _put_wrong(client, settings.bucket, {})
+        encrypts = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    return Server(status == HTTPStatus.BAD_REQUEST, encrypts)
+
+
+def _put_wrong(client: S3Client, bucket: str, encryption: dict[str, Any]) -> int:
     key = f"{plan.load().telemetry.probe.prefix}checksum-{uuid.uuid4()}"
     wrong = base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()
     try:
-        store.client.put_object(
-            Bucket=settings.bucket, Key=key, Body=b"bytes", ChecksumAlgorithm="SHA256", ChecksumSHA256=wrong
-        )
-        store.client.delete_object(Bucket=settings.bucket, Key=key)
+        client.put_object(Bucket=bucket, Key=key, Body=b"bytes", ChecksumSHA256=wrong, **encryption)
+        client.delete_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        return error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.BAD_REQUEST
+        return error.response["ResponseMetadata"]["HTTPStatusCode"]
     except BotoCoreError:
-        return False
-    return False
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    return HTTPStatus.OK

@@ -11,16 +11,15 @@ import threading
 from typing import TYPE_CHECKING
 
 from cutover import settings
-from cutover.backfill.errors import UnknownCertificateError
+from cutover.backfill.errors import SchedulerError, UnknownCertificateError
 from cutover.backfill.failure_stop import FailureStop
 from cutover.backfill.report import Report, document
 from cutover.backfill.run import Run, Summary
 from cutover.catalogue import Catalogue, CatalogueError, Selection
 from cutover.control import Control
 from cutover.exit_codes import ExitCode
-from cutover.migration import Migrator, Rules
+from cutover.migration import Migrator
 from cutover.object_store import ObjectStore
-from cutover.uploads import Uploader, enforces_checksums
 
 if TYPE_CHECKING:
     import argparse
@@ -63,7 +62,7 @@ class Session:
             report = Report(
                 self._table.data_tools,
                 total=catalogue.count(selection),
-                batch_size=options.batch_size,
+                batch_size=self._table.data_tools.scheduler.shard_size if options.scheduler else options.batch_size,
                 as_json=options.json,
             )
             report.header(self._header(), dry_run=options.dry_run)
@@ -82,26 +81,28 @@ class Session:
             os._exit(code)
         return code
 
-    def _execute(self, catalogue: Catalogue, selection: Selection, report: Report) -> CatalogueError | None:
-        """Runs, and returns why it broke off, if the database stayed away."""
-        options = self._options
+    def _execute(
+        self, catalogue: Catalogue, selection: Selection, report: Report
+    ) -> CatalogueError | SchedulerError | None:
+        """Runs, and returns why it broke off, if the database or the workers stayed away."""
+        options, tools = self._options, self._table.data_tools
         store = ObjectStore(self._values, LOCK, connections=options.concurrency)
-        uploader = None if options.dry_run else Uploader(self._values, LOCK)
-        rules = Rules(
-            longest_key=self._table.data_tools.longest_key_bytes,
+        migrator = Migrator.for_server(
+            self._values,
+            tools,
+            store,
+            LOCK,
+            dry_run=options.dry_run,
             verify=options.verify_hash,
-            read_back=uploader is not None and not enforces_checksums(self._values, store),
             repair=options.repair,
         )
-        if rules.read_back:
-            print("cutover: this S3 does not refuse a wrong SHA-256, so every object is read back", file=sys.stderr)
         control = None if options.dry_run else Control(self._values, "backfill", max_rate=options.max_rate)
         with control or contextlib.nullcontext(), _signals() as stopping:
             run = Run(
                 catalogue=catalogue,
                 selection=selection,
-                migrator=Migrator(self._values, store, uploader, rules),
-                failure_stop=FailureStop(self._table.data_tools.failure_stop),
+                migrator=migrator,
+                failure_stop=FailureStop(tools.failure_stop),
                 summary=self._summary,
                 control=control,
                 may_run=self._may_run,
@@ -111,8 +112,8 @@ class Session:
                 concurrency=options.concurrency,
             )
             try:
-                run.execute()
-            except CatalogueError as error:
+                self._spread(run) if options.scheduler else run.execute()
+            except (CatalogueError, SchedulerError) as error:
                 return error
             except KeyboardInterrupt:  # the second signal
                 self._summary.stopped, self._summary.reason = "signal", "interrupted twice, without waiting"
@@ -120,6 +121,16 @@ class Session:
                 report.end(self._summary, self._table.cost)  # whatever it was, the token must be known
                 raise
         return None
+
+    def _spread(self, run: Run) -> None:
+        """Gives a run to the workers of a Dask scheduler."""
+        try:
+            from cutover.backfill.spread import Spread  # noqa: PLC0415 - half a second, and an extra of the package
+        except ModuleNotFoundError as error:
+            raise settings.SettingsError(
+                f"--scheduler needs the module {error.name}: install deltacrown-cutover[scheduler]"
+            ) from error
+        Spread(self._options, self._values, self._table.data_tools.scheduler, run).execute()
 
     def _may_run(self) -> bool:
         return self._options.dry_run or settings.flag(self._values, self._table.variables["backfill"])
