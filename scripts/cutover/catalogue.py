@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row
 
+from cutover.exit_codes import CommandError, ExitCode
 from cutover.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ RECONNECT_SECONDS = 60  # how long a database that restarts is waited for
 _LOCK_CLASS = int.from_bytes(hashlib.sha256(b"deltacrown-cutover").digest()[:4], signed=True)
 
 
-class CatalogueError(RuntimeError):
+class CatalogueError(CommandError):
     """The database refused or could not be reached; the sentence names what was asked of it."""
+
+    exit_code = ExitCode.ERROR
 
 
 class LockLostError(CatalogueError):
@@ -134,11 +137,12 @@ class Catalogue:
             source = settings.environment_file or "the environment"
             raise SettingsError(f"DATABASE_URL is not set in {source}: add it as the application has it")
         try:
-            self._place = conninfo_to_dict(settings.database_url)
+            conninfo_to_dict(settings.database_url)
         except psycopg.ProgrammingError:  # whose text would show the password
             raise SettingsError(
                 "DATABASE_URL is no PostgreSQL URL: write postgres://user:password@host:port/name"
             ) from None
+        self._url = settings.database_url
         self._access: LiteralString = "READ ONLY" if read_only else "READ WRITE"
         self._lock: int | None = None
         self._connection = self._connect(seconds=0)
@@ -260,7 +264,7 @@ class Catalogue:
             with _sentence("connect"):
                 try:
                     connection = psycopg.connect(
-                        **self._place,
+                        self._url,
                         autocommit=True,
                         connect_timeout=10,
                         application_name="deltacrown-cutover",
@@ -300,16 +304,13 @@ def _take(connection: psycopg.Connection, number: int) -> bool:
 
 
 def _mark(connection: psycopg.Connection, rows: Sequence[Certificate]) -> set[int]:
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute("CREATE TEMPORARY TABLE verified (id bigint, pdf text, image text) ON COMMIT DROP")
-        with cursor.copy("COPY verified FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row((row.id, row.file_pdf, row.file_image))
-        cursor.execute(
-            sql.SQL(
-                "UPDATE {} AS c SET migrated_to_s3_at = coalesce(c.migrated_to_s3_at, now()) FROM verified AS v "
-                "WHERE c.id = v.id AND nullif(c.file_pdf, '') IS NOT DISTINCT FROM v.pdf "
-                "AND nullif(c.file_image, '') IS NOT DISTINCT FROM v.image RETURNING c.id"
-            ).format(TABLE)
-        )
-        return {int(found[0]) for found in cursor.fetchall()}
+    # One statement instead of a temporary table and COPY: a third of the time for a hundred rows, and a million
+    # marked rows leave no ten thousand dead tables in the catalogues of a live database.
+    query = sql.SQL(
+        "UPDATE {} AS c SET migrated_to_s3_at = coalesce(c.migrated_to_s3_at, now()) "
+        "FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS v (id, pdf, image) "
+        "WHERE c.id = v.id AND nullif(c.file_pdf, '') IS NOT DISTINCT FROM v.pdf "
+        "AND nullif(c.file_image, '') IS NOT DISTINCT FROM v.image RETURNING c.id"
+    ).format(TABLE)
+    values = [[row.id for row in rows], [row.file_pdf for row in rows], [row.file_image for row in rows]]
+    return {int(found[0]) for found in connection.execute(query, values).fetchall()}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cutover.exit_codes import CommandError, ExitCode
 from cutover.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _READ_SECONDS = 1.0  # how long a waiting run sleeps before it looks at its orders again
 
 
-class StateError(RuntimeError):
-    """A file of the state directory cannot be written; the sentence names it. The exit code is CANNOT_WRITE."""
+class StateError(CommandError):
+    """A file of the state directory cannot be written; the sentence names it."""
+
+    exit_code = ExitCode.CANNOT_WRITE
 
 
 class ControlState(BaseModel):

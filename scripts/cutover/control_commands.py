@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
 from typing import TYPE_CHECKING
 
 from cutover import control, settings
+from cutover.arguments import rate
 from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    import argparse
+
     from cutover.settings import Settings
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -57,14 +59,6 @@ def register(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    try:
-        return _tell(options)
-    except control.StateError as error:
-        print(f"cutover: {error}", file=sys.stderr)
-        return ExitCode.CANNOT_WRITE
-
-
-def _tell(options: argparse.Namespace) -> int:
     values = settings.load(options.env_file, role_arn=options.role_arn)
     orders = dict(options.orders)
     if getattr(options, "max_rate", None) is not None:
@@ -94,7 +88,4 @@ def _nothing(values: Settings, kind: control.Kind | None, killed: list[control.R
 
 
 def _rate(text: str) -> float:
-    rate = math.inf if text == _NO_LIMIT else float(text)
-    if not rate > 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number above 0 and not `{_NO_LIMIT}`")
-    return rate
+    return math.inf if text == _NO_LIMIT else rate(text)

@@ -23,9 +23,10 @@ class FailureStop(Table):
 
 
 class Sweep(Table):
-    """How often rows are looked after, how old one must be before it is missed, and how far back is looked."""
+    """How often rows are looked after, which are too young for it or to be missed, and how far back is looked."""
 
     interval_seconds: Count
+    young_seconds: Count
     grace_seconds: Count
     lookback_seconds: Count
 
@@ -46,6 +47,13 @@ class Retirement(Table):
     batch_size: Count
 
 
+class Scheduler(Table):
+    """How many rows a shard of a spread backfill has, and how often it is tried."""
+
+    shard_size: Count
+    attempts: Count
+
+
 class DataTools(Table):
     """Defaults and limits of the commands that touch certificates."""
 
@@ -54,8 +62,10 @@ class DataTools(Table):
     longest_key_bytes: Count
     estimate_mb_per_second: Count
     hung_seconds: Count
+    clock_skew_seconds: Count
     failure_stop: FailureStop
     sweep: Sweep
     check: Check
     retirement: Retirement
+    scheduler: Scheduler
     metrics: dict[str, str]

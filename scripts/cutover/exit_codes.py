@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import ClassVar
 
-__all__ = ["ExitCode"]
+__all__ = ["CommandError", "ExitCode"]
 
 
 class ExitCode(IntEnum):
@@ -18,3 +19,9 @@ class ExitCode(IntEnum):
     CANNOT_WRITE = 5
     SUPERSEDED = 6
     INTERRUPTED = 130
+
+
+class CommandError(Exception):
+    """Ends a command: its text is one sentence for whoever called it, its class knows the exit code."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE

@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from cutover import names
 from cutover.alarm_table import HOUR
 from cutover.alarms.scenario import Described, Event, Expectations, Phase, Scenario, SentAt, StateAt
+from cutover.exit_codes import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ _SCENARIO_PARTS: dict[str, type[Described]] = {
 }
 
 
-class GenerateError(RuntimeError):
+class GenerateError(CommandError):
     """A file that should hold a generated part lacks its markers."""
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from cutover.exit_codes import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,16 +28,18 @@ __all__ = [
     "read",
     "sha256",
     "stamp",
+    "unchanged",
     "walk",
 ]
 
 PREFIX = "certificates/"  # of every certificate's name, hence of every key (application's upload_to)
 _BLOCK = 1 << 20  # bytes read at once
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_PLAIN_FILE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
 
 
-class UnsafeNameError(ValueError):
+class UnsafeNameError(CommandError, ValueError):
     """A name leads out of MEDIA_ROOT or to something that is no plain file."""
 
 
@@ -69,7 +74,7 @@ def check_name(name: str) -> list[str]:
             cannot carry.
     """
     parts = name.split("/")
-    if any(part in {"", ".", ".."} for part in parts) or any(character < " " or character == "\x7f" for character in name):
+    if any(part in {"", ".", ".."} for part in parts) or _CONTROL.search(name):
         raise UnsafeNameError(f"{name!r} is no name under MEDIA_ROOT: correct the certificate's row")
     return parts
 
@@ -116,13 +121,11 @@ def read(media_root: Path, name: str) -> LocalFile | None:
     try:
         with opened(media_root, name) as file:
             before = _stamp(os.fstat(file))
-            blocks = []
-            while block := os.read(file, max(before.size + 1, _BLOCK)):
-                blocks.append(block)
+            # One byte more than there should be: a file that has grown shows, and one that has not is read at once.
+            body = _whole(file, before.size + 1)
             after = _stamp(os.fstat(file))
     except FileNotFoundError:
         return None
-    body = blocks[0] if len(blocks) == 1 else b"".join(blocks)
     if before != after or len(body) != after.size:
         raise ChangedWhileReadError(f"{name!r} was written while it was read: run again when its writer is done")
     return LocalFile(name, body, hashlib.sha256(body).hexdigest(), after)
@@ -135,6 +138,14 @@ def stamp(media_root: Path, name: str) -> Stamp | None:
             return _stamp(os.fstat(file))
     except FileNotFoundError:
         return None
+
+
+def unchanged(media_root: Path, local: LocalFile) -> bool:
+    """Whether a file that was read is still there as it was; nothing is opened, for its inode tells it from another."""
+    try:
+        return _stamp(os.stat(f"{media_root}/{local.name}", follow_symlinks=False)) == local.stamp  # noqa: PTH116 - for every upload
+    except OSError:
+        return False
 
 
 def sha256(media_root: Path, name: str) -> str | None:
@@ -168,6 +179,13 @@ def walk(media_root: Path, prefix: str = PREFIX) -> Iterator[str]:
             yield from walk(media_root, f"{prefix}{entry.name}/")
         elif entry.is_file(follow_symlinks=False):
             yield f"{prefix}{entry.name}"
+
+
+def _whole(file: int, size: int) -> bytes:
+    body = os.read(file, size)
+    while len(body) < size and (more := os.read(file, size - len(body))):
+        body += more
+    return body
 
 
 def _stamp(status: os.stat_result) -> Stamp:

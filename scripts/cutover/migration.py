@@ -123,9 +123,7 @@ class Migrator:
         if not server.enforces_checksums:
             print("cutover: this S3 does not refuse a wrong SHA-256, so every object is read back", file=sys.stderr)
         if not server.encrypts:
-            print(
-                "cutover: this S3 has no SSE-S3: objects are stored as its bucket does by default", file=sys.stderr
-            )
+            print("cutover: this S3 has no SSE-S3: objects are stored as its bucket does by default", file=sys.stderr)
         uploader = uploads.Uploader(settings, purpose, encrypt=server.encrypts)
         return cls(settings, store, uploader, replace(rules, read_back=not server.enforces_checksums))
 
@@ -218,11 +216,7 @@ class Migrator:
             raise ProblemError("checksum_refused", f"S3 keeps {kept or 'nothing'} of it, and {file.sha256} was sent")
 
     def _still_the_same(self, file: LocalFile) -> None:
-        try:
-            stamp = local_files.stamp(self._media_root, file.name)
-        except (OSError, local_files.UnsafeNameError):
-            stamp = None
-        if stamp != file.stamp:
+        if not local_files.unchanged(self._media_root, file):
             raise ProblemError("changed_while_read", "the file was changed while it was stored: run again")
 
     @staticmethod

@@ -22,6 +22,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
+from cutover.exit_codes import CommandError, ExitCode
 from cutover.local_files import PREFIX
 
 if TYPE_CHECKING:
@@ -55,8 +56,10 @@ CREDENTIALS_SECONDS = 600
 RETRY_SECONDS = 60  # how long one request is tried again while S3 answers 5xx or not at all
 
 
-class ObjectStoreError(RuntimeError):
+class ObjectStoreError(CommandError):
     """S3 refused or could not be reached; the sentence names the bucket, the key and the cause."""
+
+    exit_code = ExitCode.ERROR
 
     def __init__(self, message: str, cause: Cause = "s3_unavailable") -> None:
         super().__init__(message)
@@ -91,14 +94,21 @@ class ListedObject(NamedTuple):
 
 @functools.cache
 def session(settings: Settings) -> boto3.Session:
-    """A session under the credentials of the usual AWS chain, or of the settings' role, renewed before they end."""
+    """A session under the credentials of the usual AWS chain, or of the settings' role, renewed before they end.
+
+    Raises:
+        ObjectStoreError: there are no credentials with which the role could be assumed.
+    """
     own = botocore.session.get_session()
     if settings.role_arn is None:
         return boto3.Session(botocore_session=own, region_name=settings.region)
     own.set_config_variable("region", settings.region)
+    source = own.get_credentials()
+    if source is None:
+        raise ObjectStoreError(f"{settings.role_arn} cannot be assumed: {_NO_CREDENTIALS}", "s3_denied")
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=own.create_client,
-        source_credentials=own.get_credentials(),
+        source_credentials=source,
         role_arn=settings.role_arn,
         extra_args={"RoleSessionName": "cutover"},
     )

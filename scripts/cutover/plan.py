@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self, get_args
 
@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from cutover.alarm_table import Alarm, Bound, Budget, Incident, Severity, Silence, Table, Telemetry
 from cutover.data_tool_table import DataTools  # noqa: TC001 - pydantic reads the annotation
+from cutover.exit_codes import CommandError
 
 __all__ = ["Bound", "Deployment", "Mode", "Plan", "PlanError", "Scenario", "ServiceLevel", "Step", "Watch", "load"]
 
@@ -22,7 +23,7 @@ Deployment = Literal["staging", "production"]
 Batch = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^([1-9]\d?|100)%$")]
 
 
-class PlanError(ValueError):
+class PlanError(CommandError, ValueError):
     """The plan file cannot be used; the sentence names the file and the key."""
 
 
@@ -326,8 +327,7 @@ def load(path: Path | None = None) -> Plan:
     """
     source = path or Path(os.environ.get("CUTOVER_PLAN") or Path(__file__).with_name("cutover.yml"))
     try:
-        document = yaml.safe_load(source.read_text(encoding="utf-8"))
-        return Plan.model_validate(document)
+        return _validated(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlanError(f"{source}: cannot be read ({error.strerror}); give another with CUTOVER_PLAN") from error
     except yaml.YAMLError as error:
@@ -336,3 +336,8 @@ def load(path: Path | None = None) -> Plan:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the table"
         raise PlanError(f"{source}: {key}: {first['msg']}; correct it and run again") from error
+
+
+@cache
+def _validated(text: str) -> Plan:
+    return Plan.model_validate(yaml.safe_load(text))

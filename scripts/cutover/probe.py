@@ -109,7 +109,9 @@ def _measure_all(table: plan.Plan, store: ProbeStore) -> bool:
                 print(measurement_line(table.measurements[measure], milliseconds), flush=True)
         except ProbeError as error:
             failed = True
-            print(measurement_line(FAILURE, 1, level="WARNING", operation=error.operation, cause=str(error)), flush=True)
+            print(
+                measurement_line(FAILURE, 1, level="WARNING", operation=error.operation, cause=str(error)), flush=True
+            )
     for flag, share in worker_flags({flag: table.variables[flag] for flag in ("dual_write", "read_primary")}).items():
         print(measurement_line(table.measurements[f"workers_{flag}"], share), flush=True)
     return failed

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cutover.exit_codes import CommandError
+
 if TYPE_CHECKING:
     import argparse
 
@@ -15,7 +17,7 @@ __all__ = ["Settings", "SettingsError", "add_arguments", "flag", "load", "parse_
 STATE_DIRECTORY = "/var/lib/deltacrown-cutover"
 
 
-class SettingsError(ValueError):
+class SettingsError(CommandError, ValueError):
     """A setting is absent or cannot be used; the sentence names it and its file."""
 
 

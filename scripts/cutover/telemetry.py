@@ -115,7 +115,7 @@ def metric_line(name: str, value: float) -> str:
 
 
 def measurement_line(name: str, value: float, *, level: str = "INFO", **more: str) -> str:
-    """A METRIC line in the application's JSON layout, whose number a metric filter can take; `more` stands beside it."""
+    """A METRIC line in the application's JSON layout, whose number a metric filter takes; `more` stands beside."""
     now = time.time()
     return json.dumps(
         {

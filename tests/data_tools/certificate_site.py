@@ -161,10 +161,14 @@ class Site:
         for key in (key for row in rows for key in row.keys):
             self.store(key, self.path(key).read_bytes())
 
+    def keys(self) -> list[str]:
+        """The keys of the objects that the bucket holds now."""
+        pages = self.root.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
     def objects(self) -> dict[str, bytes]:
-        """Every object of the bucket with its bytes."""
-        keys = {version.key for version in self.versions()}
-        return {key: self.root.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in sorted(keys)}
+        """The objects that the bucket holds now, with their bytes."""
+        return {key: self.root.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in self.keys()}
 
     def versions(self) -> list[StoredVersion]:
         """Every version of every object, without downloading; delete markers are not among them."""

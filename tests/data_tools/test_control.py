@@ -78,14 +78,14 @@ def cutover(
 
 
 def when(values: Settings, condition: str, kind: control.Kind = "backfill") -> Run:
-    """The run once `condition`, an expression over `run`, holds; the test fails after ten seconds."""
-    deadline = time.monotonic() + 10
+    """The run once `condition`, an expression over `run`, holds; the test fails after a minute."""
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         run = control.running(values, kind)
         if run is not None and eval(condition, {"run": run}):  # noqa: S307 - the tests' own text
             return run
         time.sleep(0.02)
-    pytest.fail(f"after ten seconds not yet {condition}: {control.running(values, kind)}")
+    pytest.fail(f"after a minute not yet {condition}: {control.running(values, kind)}")
 
 
 def test_a_paused_run_starts_no_batch_and_goes_on_when_resumed(values: Settings, environment: dict[str, str]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
+import re
 import sys
 from typing import TYPE_CHECKING
 
 from cutover import plan, settings
+from cutover.arguments import natural, positive, rate
 from cutover.backfill import token
-from cutover.backfill.errors import UnknownCertificateError
-from cutover.control import StateError
 from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ EXAMPLES = """examples:
   cutover backfill --env-file /etc/deltacrown/staging.env --dry-run --limit 100 --verify-hash
   cutover backfill --env-file /etc/deltacrown/production.env --start-id 0 --limit 1000 --batch-size 50 --verify-hash
   cutover backfill --env-file /etc/deltacrown/production.env --resume-token eyJzdGFydF9pZCI6IDEwfQ==
-  cutover backfill --env-file /etc/deltacrown/production.env --certificate-id 4711 --repair"""
+  cutover backfill --env-file /etc/deltacrown/production.env --certificate-id 4711 --repair
+  cutover backfill --env-file /etc/deltacrown/production.env --scheduler tcp://127.0.0.1:8786"""
 
 
 def register(commands: Subparsers) -> None:
@@ -50,14 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tools = plan.load().data_tools
     settings.add_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="read and compare everything, write nothing")
-    parser.add_argument("--start-id", type=_natural, default=0, metavar="N", help="first certificate (default: 0)")
+    parser.add_argument("--start-id", type=natural, default=0, metavar="N", help="first certificate (default: 0)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="how many that are not migrated yet (default: all)")
+    parser.add_argument("--batch-size", type=positive, default=tools.batch_size, metavar="N", help="rows a batch")
+    parser.add_argument("--tournament-id", type=natural, metavar="N", help="only this tournament's")
     parser.add_argument(
-        "--limit", type=_positive, metavar="N", help="how many that are not migrated yet (default: all)"
-    )
-    parser.add_argument("--batch-size", type=_positive, default=tools.batch_size, metavar="N", help="rows a batch")
-    parser.add_argument("--tournament-id", type=_natural, metavar="N", help="only this tournament's")
-    parser.add_argument(
-        "--certificate-id", type=_natural, action="append", default=[], metavar="N", help="only this; may be repeated"
+        "--certificate-id", type=natural, action="append", default=[], metavar="N", help="only this; may be repeated"
     )
     parser.add_argument(
         "--key", action="append", default=[], help="only the certificate that owns this file; may be repeated"
@@ -65,16 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify-hash", action="store_true", help="read the SHA-256 back from S3 after each upload")
     parser.add_argument("--repair", action="store_true", help="put the local file in place of an object that differs")
     parser.add_argument("--resume-token", nargs="*", metavar="TOKEN", help="go on where a run ended")
-    parser.add_argument("--concurrency", type=_positive, default=tools.concurrency, metavar="N", help="uploads at once")
-    parser.add_argument("--max-rate", type=_rate, metavar="R", help="certificates a second, at most")
+    parser.add_argument("--concurrency", type=positive, default=tools.concurrency, metavar="N", help="uploads at once")
+    parser.add_argument("--max-rate", type=rate, metavar="R", help="certificates a second, at most")
+    parser.add_argument(
+        "--scheduler", type=_scheduler, metavar="ADDRESS", help="spread it over the workers of this Dask scheduler"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output, lines on error")
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs a backfill and returns its exit code."""
     from cutover.backfill.session import Session  # noqa: PLC0415 - boto3 and the database driver take 0.4 s
-    from cutover.catalogue import CatalogueError  # noqa: PLC0415
-    from cutover.object_store import ObjectStoreError  # noqa: PLC0415
 
     table, values = plan.load(), settings.load(options.env_file, role_arn=options.role_arn)
     flag = table.variables["backfill"]
@@ -82,39 +81,12 @@ def run(options: argparse.Namespace) -> int:
         source = options.env_file or "the environment"
         print(f"cutover: {flag} is not `true` in {source}: turn it on, or look first with --dry-run", file=sys.stderr)
         return ExitCode.USAGE
-    try:
-        if options.resume_token is not None:
-            options.start_id = token.decode(options.resume_token)
-        code = Session(options, values, table).run()
-    except (token.TokenError, UnknownCertificateError) as error:
-        print(f"cutover: {error}", file=sys.stderr)
-        return ExitCode.USAGE
-    except (CatalogueError, ObjectStoreError) as error:
-        print(f"cutover: {error}", file=sys.stderr)
-        return ExitCode.ERROR
-    except StateError as error:
-        print(f"cutover: {error}", file=sys.stderr)
-        return ExitCode.CANNOT_WRITE
-    return code
+    if options.resume_token is not None:
+        options.start_id = token.decode(options.resume_token)
+    return Session(options, values, table).run()
 
 
-def _natural(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 2^63")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not _natural(text):
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of certificates a second above 0")
-    return rate
+def _scheduler(text: str) -> str:
+    if not re.fullmatch(r"(tcp|tls)://[^/\s]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no scheduler: write tcp://HOST:PORT or tls://HOST:PORT")
+    return text

@@ -68,6 +68,11 @@ class Summary:
         """Where to go on: the first id that is not done."""
         return token.encode(self.next_id)
 
+    def stop(self, stopped: Stopped, reason: str) -> None:
+        """Says that the run must end, and why; the first reason stands."""
+        if self.stopped is None:
+            self.stopped, self.reason = stopped, reason
+
 
 @dataclass
 class Batch:
@@ -94,7 +99,7 @@ class Run:
     report: Callable[[Batch, Summary], None]
     batch_size: int
     concurrency: int
-    _complete: bool = True  # nothing has been met yet that another attempt could mend
+    complete: bool = True  # nothing has been met yet that another attempt could mend
     _left: float = _LAST_UPLOADS_SECONDS
 
     def execute(self) -> None:
@@ -115,10 +120,10 @@ class Run:
                     break
             while in_flight:
                 self._finish(in_flight.popleft())
-            if self.stopping.is_set() and not self.summary.stopped:
-                self.summary.stopped, self.summary.reason = "signal", "interrupted"
+            if self.stopping.is_set():
+                self.summary.stop("signal", "interrupted")
         except LockLostError as error:
-            self.summary.stopped, self.summary.reason = "lock", str(error)
+            self.summary.stop("lock", str(error))
         finally:
             for batch in in_flight:
                 _cancel(batch)
@@ -126,17 +131,29 @@ class Run:
 
     def _started(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
         for number, rows in enumerate(self.catalogue.pages(self.selection, self.batch_size), start=1):
-            if not self._may_start(len(rows)):
+            if not self.may_start(len(rows), self.stopping.is_set):
                 return
             yield Batch(number, rows, [pool.submit(self.migrator.migrate, row) for row in rows])
 
-    def _may_start(self, rows: int) -> bool:
-        if not self.summary.stopped and not self.may_run():
-            self.summary.stopped, self.summary.reason = "flag", "the backfill's flag was turned off"
-        elif self.control and not self.control.before_batch(rows, self.stopping.is_set):
-            self.summary.stopped = "signal"
-            self.summary.reason = "interrupted" if self.stopping.is_set() else "aborted by `cutover abort`"
-        return not self.summary.stopped and not self.stopping.is_set()
+    def may_start(self, rows: int, ended: Callable[[], bool]) -> bool:
+        """Whether the next `rows` may be begun, by kill switch, orders and signals; the summary says why not.
+
+        Waits while the run is paused or held back; whether it has `ended` is asked every second meanwhile.
+        """
+        if self.stopping.is_set():
+            self.summary.stop("signal", "interrupted")
+        elif not self.summary.stopped and not self.may_run():
+            self.summary.stop("flag", "the backfill's flag was turned off")
+        elif self.control and not self.control.before_batch(rows, ended):
+            self.summary.stop("signal", "interrupted" if self.stopping.is_set() else "aborted by `cutover abort`")
+        return self.summary.stopped is None
+
+    def tell(self, batch: Batch) -> None:
+        """Reports a batch that is done, and counted."""
+        self.report(batch, self.summary)
+        if self.control:
+            rate = self.summary.done / max(self.summary.duration_s, 0.001)
+            self.control.report(batch=batch.number, token=self.summary.resume_token, rate=rate)
 
     def _finish(self, batch: Batch) -> None:
         """Waits for a batch, marks what is verified, and counts."""
@@ -152,13 +169,10 @@ class Run:
             raise
         for row, outcome in zip(batch.rows, found, strict=True):
             causes = {"never begun"} if outcome is None else self._count(outcome, marked=outcome.row.id in marked)
-            self._complete = self._complete and causes <= LASTING
-            if self._complete:
+            self.complete = self.complete and causes <= LASTING
+            if self.complete:
                 self.summary.next_id = row.id + 1
-        self.report(batch, self.summary)
-        if self.control:
-            rate = self.summary.done / max(self.summary.duration_s, 0.001)
-            self.control.report(batch=batch.number, token=self.summary.resume_token, rate=rate)
+        self.tell(batch)
 
     def _collect(self, batch: Batch) -> list[Outcome | None]:
         """The outcomes in the order of the rows; once the run must stop, None for what had not begun."""
@@ -170,14 +184,14 @@ class Run:
                 continue
             batch.outcomes.append(outcome)
             reason = self.failure_stop.reason(outcome)
-            if reason and not self.summary.stopped:
-                self.summary.stopped, self.summary.reason = "failures", reason
+            if reason:
+                self.summary.stop("failures", reason)
         return found
 
     def _awaited(self, batch: Batch, future: Future[Outcome]) -> Outcome | None:
         while True:
-            if self.stopping.is_set() and not self.summary.stopped:
-                self.summary.stopped, self.summary.reason = "signal", "interrupted"
+            if self.stopping.is_set():
+                self.summary.stop("signal", "interrupted")
             if self.summary.stopped:
                 _cancel(batch)
             done, _ = concurrent.futures.wait([future], timeout=_SIGNAL_SECONDS)

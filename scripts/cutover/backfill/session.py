@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import signal
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -20,17 +19,17 @@ from cutover.control import Control
 from cutover.exit_codes import ExitCode
 from cutover.migration import Migrator
 from cutover.object_store import ObjectStore
+from cutover.stopping import asked_to_stop
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
 
     from cutover.plan import Plan
 
-__all__ = ["LOCK", "Session"]
+__all__ = ["EXIT_CODES", "LOCK", "Session"]
 
 LOCK = "backfill"
-_EXIT_CODES = {
+EXIT_CODES = {
     "failures": ExitCode.FAILED,
     "flag": ExitCode.USAGE,
     "lock": ExitCode.CANNOT_WRITE,
@@ -75,7 +74,7 @@ class Session:
         if failure is not None:
             print(f"cutover: {failure}", file=sys.stderr)
         code = ExitCode.ERROR if failure is not None else self._exit_code()
-        if threading.active_count() > 1:
+        if summary.stopped == "signal" and threading.active_count() > 1:
             # An upload that hangs would hold the interpreter back until it times out.
             sys.stdout.flush()
             os._exit(code)
@@ -97,7 +96,7 @@ class Session:
             repair=options.repair,
         )
         control = None if options.dry_run else Control(self._values, "backfill", max_rate=options.max_rate)
-        with control or contextlib.nullcontext(), _signals() as stopping:
+        with control or contextlib.nullcontext(), asked_to_stop() as stopping:
             run = Run(
                 catalogue=catalogue,
                 selection=selection,
@@ -175,23 +174,5 @@ class Session:
 
     def _exit_code(self) -> ExitCode:
         if self._summary.stopped is not None:
-            return _EXIT_CODES[self._summary.stopped]
+            return EXIT_CODES[self._summary.stopped]
         return ExitCode.FAILED if self._summary.errors else ExitCode.DONE
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; the second signal interrupts at once."""
-    stopping = threading.Event()
-
-    def stop(_number: int, _frame: object) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -8,6 +8,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from cutover.exit_codes import CommandError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,7 @@ LAST_LINE = "RESUME_TOKEN"  # what the runbook greps for
 _WITH_TIME = re.compile(r"(\d{1,19}):[0-9T:.+Z-]*")
 
 
-class TokenError(ValueError):
+class TokenError(CommandError):
     """A text is no resume token."""
 
 

@@ -1,0 +1,33 @@
+"""Kinds of numbers that the commands take as arguments; each says in one sentence why it refuses a text."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+__all__ = ["natural", "positive", "rate"]
+
+
+def natural(text: str) -> int:
+    """A whole number that PostgreSQL's bigint can hold."""
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 2^63")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not natural(text):
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """Certificates a second."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of certificates a second above 0")
+    return number

@@ -1,0 +1,119 @@
+"""The check itself: the keys first, then the sample, then the table once more for what disagreed."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from cutover.accepted import Accepted
+from cutover.catalogue import Catalogue, Selection
+from cutover.consistency.confirm import Confirmation
+from cutover.consistency.inventory import Inventory
+from cutover.consistency.merge import Kind, Merge, Suspect
+from cutover.consistency.report import Report
+from cutover.consistency.sample import Sample, Sampler
+from cutover.consistency.streams import mapped, read_ahead
+from cutover.consistency.witnesses import Testimonies
+from cutover.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cutover.plan import Plan
+    from cutover.settings import Settings
+
+    Progress = Callable[[str, int, int], None]
+
+__all__ = ["Request", "any_seed", "check"]
+
+
+def any_seed() -> int:
+    """A seed for whoever wants no certain one."""
+    return random.SystemRandom().randrange(2**32)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be checked: the sample (drawn by `seed`), and the inventories that stand in for a listing."""
+
+    sample: Sample
+    seed: int
+    inventory: tuple[Path, ...] = ()
+
+    @classmethod
+    def by_default(cls, table: Plan) -> Self:
+        """The plan's sample of a listing, drawn by any seed."""
+        return cls(Sample(table.data_tools.check.sample_ratio, table.data_tools.check.sample_minimum), any_seed())
+
+
+class Hashed(NamedTuple):
+    """How many files were asked for their hashes, how many of them had two witnesses, and who disagreed."""
+
+    asked: int
+    sampled: int
+    suspects: list[Suspect]
+
+
+def check(settings: Settings, table: Plan, request: Request, progress: Progress) -> Report:
+    """Compares table and bucket; reads only, and asks PostgreSQL to refuse anything else.
+
+    Args:
+        settings: the deployment.
+        table: the plan, for the sweep's grace and the number of connections.
+        request: what is to be checked.
+        progress: told now and then what is done, how many, and of how many (an estimate).
+
+    Raises:
+        CatalogueError, ObjectStoreError, ConsistencyError, OSError: something could not be read to its end; a partial
+            listing proves nothing, so there is no report.
+    """
+    started, tools = time.monotonic(), table.data_tools
+    accepted = Accepted(settings)
+    store = ObjectStore(settings, "check", connections=tools.concurrency)
+    inventory = Inventory(request.inventory, settings.bucket) if request.inventory else None
+    with (
+        read_ahead(inventory.objects() if inventory else store.list()) as objects,
+        Catalogue(settings, read_only=True) as catalogue,
+        Sampler(request.sample, request.seed) as sampler,
+    ):
+        rows = catalogue.count(Selection(pending=None))
+        counts = Merge(
+            settings.media_root,
+            swept_before=datetime.now(UTC) - timedelta(seconds=tools.sweep.grace_seconds),
+            as_of=inventory.as_of if inventory else None,
+            sampler=sampler if request.sample else None,
+        )
+        for keys in counts.run(catalogue.keys(), objects):
+            progress("keys", keys, 2 * rows)
+        witnesses = Testimonies(settings, store, download=request.sample.whole)
+        hashed = _hash(witnesses, sampler, tools.concurrency, progress)
+        confirmation = Confirmation(catalogue, accepted, counts.as_of)
+        findings = confirmation.of([*counts.suspects, *hashed.suspects])
+    return Report(
+        bucket=settings.bucket,
+        rows=rows,
+        counts=counts,
+        findings=tuple(findings),
+        asked=hashed.asked,
+        sampled=hashed.sampled,
+        seed=request.seed if request.sample else None,
+        accepted=tuple(accepted.records()),
+        duration=time.monotonic() - started,
+    )
+
+
+def _hash(witnesses: Testimonies, sampler: Sampler, threads: int, progress: Progress) -> Hashed:
+    """Asks the witnesses of all files that were drawn."""
+    drawn, asked, sampled, suspects = len(sampler), 0, 0, []
+    for testimony in mapped(witnesses.of, sampler.files(), threads):
+        asked += 1
+        sampled += testimony.measured
+        if doubtful := testimony.disagrees:
+            file = testimony.file
+            suspects.append(Suspect(Kind.DIFFERENT, file.key, file.certificate_id, testimony.witnesses, doubtful))
+        progress("hashes", asked, drawn)
+    return Hashed(asked, sampled, suspects)

@@ -1,0 +1,1 @@
+"""`cutover doctor`: the runbook's troubleshooting made executable, one module a subject."""

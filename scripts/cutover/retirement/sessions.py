@@ -1,0 +1,183 @@
+"""What each command does: it opens what its run needs, tells how the run ended, and returns the exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from cutover import plan, settings
+from cutover.accepted import Accepted
+from cutover.catalogue import Catalogue, CatalogueError, Selection
+from cutover.consistency.progress import Progress
+from cutover.control import StateError
+from cutover.exit_codes import ExitCode
+from cutover.object_store import ObjectStore, ObjectStoreError
+from cutover.retirement import places, purge, quarantine, report, restore
+from cutover.retirement.archive import archive, survey
+from cutover.retirement.archive_proof import ArchiveError, prove
+from cutover.retirement.backups import Backups
+from cutover.retirement.download import Downloader
+from cutover.retirement.ledger import LedgerError
+from cutover.retirement.run import LOCK, Run, refuse_unless_s3_serves
+from cutover.retirement.stored_bytes import NoObjectError
+from cutover.settings import SettingsError
+from cutover.stopping import asked_to_stop, interrupted_at_once
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from cutover.settings import Settings
+
+__all__ = ["run"]
+
+_CANNOT_WRITE = restore.FULL | {errno.EACCES, errno.EPERM, errno.EXDEV}
+
+
+class BusyError(RuntimeError):
+    """Another run of the same kind holds the lock."""
+
+
+def run(name: str, options: argparse.Namespace) -> int:
+    """Runs one of the four commands and returns its exit code; what went wrong is one sentence on standard error."""
+    values = settings.load(options.env_file, role_arn=options.role_arn)
+    commands = {"archive": _archive, "quarantine": _quarantine, "purge": _purge, "restore": _restore}
+    try:
+        return commands[name](options, values)
+    except (CatalogueError, ObjectStoreError, LedgerError, NoObjectError) as error:
+        return _say(error, ExitCode.ERROR)
+    except ArchiveError as error:
+        return _say(error, ExitCode.FAILED)
+    except (StateError, BusyError) as error:
+        return _say(error, ExitCode.CANNOT_WRITE)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        return _say(
+            f"{error.filename or values.media_root}: {error.strerror}: free it, then run again", ExitCode.CANNOT_WRITE
+        )
+
+
+def _say(sentence: object, code: ExitCode) -> ExitCode:
+    print(f"cutover: {sentence}", file=sys.stderr)
+    return code
+
+
+def _archive(options: argparse.Namespace, values: Settings) -> int:
+    store = ObjectStore(dataclasses.replace(values, bucket=options.bucket), "archive")
+    backups = Backups(values, options.bucket, store)
+    roots = (values.media_root, places.find(values))
+    try:
+        with interrupted_at_once(), Progress() as progress:
+            if options.verify:
+                proof = prove(backups, options.verify, lambda what, done: progress(what, done, done))
+            else:
+                found = survey(roots)
+                proof = archive(backups, roots, found, lambda what, done: progress(what, done, found.files))
+    except KeyboardInterrupt:
+        return _say("interrupted: nothing new is proven, and no upload was left half done", ExitCode.INTERRUPTED)
+    report.proof(proof, as_json=options.json)
+    return ExitCode.DONE
+
+
+def _quarantine(options: argparse.Namespace, values: Settings) -> int:
+    table = plan.load()
+    refuse_unless_s3_serves(values, table)
+    request = quarantine.Request(
+        batch_size=options.batch_size,
+        limit=options.sample or options.limit,
+        sample=options.sample is not None,
+        opening=options.opening,
+        dry_run=options.dry_run,
+    )
+    directory = places.find(values, options.directory) if options.dry_run else places.claim(values, options.directory)
+    _, before = places.restores(directory)
+    with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
+        run = Run(values, table, directory, asked, progress, before)
+        summary = quarantine.Quarantine(run, request, catalogue, ObjectStore(values, "quarantine")).run()
+    report.quarantined(summary, as_json=options.json, sample=request.sample)
+    return report.ended(summary.stopped, summary.left)
+
+
+def _purge(options: argparse.Namespace, values: Settings) -> int:
+    table = plan.load()
+    refuse_unless_s3_serves(values, table)
+    directory = places.find(values, options.directory)
+    try:
+        found = purge.survey(values, directory, days=options.older_than_days, archived=not options.without_archive)
+    except ArchiveError as error:
+        raise SettingsError(f"{error}; or delete with --without-archive what no archive has") from error
+    wanted = purge.phrase(values.bucket, len(found.ripe))
+    summary = purge.Summary(
+        dry_run=options.dry_run,
+        directory=str(directory),
+        eligible=len(found.ripe),
+        eligible_bytes=found.bytes,
+        too_young=found.too_young,
+        approve=wanted,
+        left=list(found.left),
+    )
+    if options.dry_run or not found.ripe:
+        report.purged(summary, as_json=options.json)
+        return report.ended(None, summary.left)
+    if options.approve != wanted:
+        report.purged(summary, as_json=options.json)
+        raise SettingsError(f'it deletes for ever, so it must be approved for just this: --approve "{wanted}"')
+    print(f"cutover: IRREVERSIBLE: {wanted}; afterwards S3 and the archive have the only copies", file=sys.stderr)
+    _, before = places.restores(directory)
+    with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
+        run = Run(values, table, directory, asked, progress, before)
+        purge.Purge(run, catalogue, ObjectStore(values, "purge")).run(found, summary)
+    report.purged(summary, as_json=options.json)
+    return report.ended(summary.stopped, summary.left)
+
+
+def _restore(options: argparse.Namespace, values: Settings) -> int:
+    table, directory = plan.load(), places.find(values, options.directory)
+    _, before = places.restores(directory)
+    ids, started = frozenset(options.certificate_id), time.monotonic()
+    with asked_to_stop() as asked, _restoring(directory, dry_run=options.dry_run), Progress() as progress:
+        run = Run(values, table, directory, asked, progress, before)
+        work = restore.Restore(run, limit=options.limit, dry_run=options.dry_run)
+        try:
+            work.from_quarantine(ids)
+            if not options.quarantined_only and work.summary.stopped is None:
+                _restore_from_s3(values, work, ids)
+        finally:  # also if S3 or the database cannot be asked: what came back from quarantine is to be known
+            work.summary.duration_s = round(time.monotonic() - started, 3)
+            report.restored(work.summary, as_json=options.json)
+    return report.restore_ended(work.summary)
+
+
+def _restore_from_s3(values: Settings, work: restore.Restore, ids: frozenset[int]) -> None:
+    store = ObjectStore(values, "restore")
+    source = restore.Source(Downloader(values, store), store, Accepted(values).ids())
+    with Catalogue(values, read_only=True) as catalogue:
+        if not catalogue.lock("restore"):
+            raise BusyError("another restore is downloading: wait for it, then run again")
+        work.from_s3(catalogue, Selection(pending=None, ids=tuple(sorted(ids))), source)
+
+
+@contextmanager
+def _restoring(directory: Path, *, dry_run: bool) -> Iterator[None]:
+    """Holds a running quarantine back; where the disk does not even take the marker, files come back without it."""
+    with ExitStack() as stack:
+        try:
+            if not dry_run:
+                stack.enter_context(places.restoring(directory))
+        except OSError as error:
+            _say(f"{directory}: {error.strerror}: stop a running quarantine by hand; this goes on", ExitCode.DONE)
+        yield
+
+
+@contextmanager
+def _locked(values: Settings) -> Iterator[Catalogue]:
+    with Catalogue(values, read_only=True) as catalogue:
+        if not catalogue.lock(LOCK):
+            raise BusyError("another quarantine or purge is running: wait for it, then run again")
+        yield catalogue

@@ -1,0 +1,1 @@
+"""The sweep: comes back for what dual-write left unmarked or could not store."""

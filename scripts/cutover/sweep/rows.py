@@ -1,0 +1,75 @@
+"""What the sweep looks at, and how it takes a row that is marked already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from cutover.catalogue import Selection
+from cutover.migration import Migrator, Outcome, Problem
+from cutover.object_store import ObjectStoreError
+
+if TYPE_CHECKING:
+    from cutover.accepted import Accepted
+    from cutover.catalogue import Catalogue, Certificate
+    from cutover.data_tool_table import DataTools
+
+__all__ = ["SweepMigrator", "Unproven", "select"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unproven(Selection):
+    """Rows without a mark, or with one that is older than their last change, which lies from `since` to `until`.
+
+    Marked ones are among them because a file that was attached or replaced after the mark, and whose S3 write failed,
+    would be a mark without an object. They are met again at each sweep until the look-back has passed.
+    """
+
+    pending: bool | None = None
+    since: datetime
+    until: datetime
+    older_too: bool = False  # those without a mark, from before `since`
+    accepted: tuple[int, ...] = ()  # ids to leave out
+
+    def condition(self) -> tuple[sql.Composed, dict[str, object]]:
+        """Its WHERE clause and the values for it."""
+        condition, values = super().condition()
+        own = sql.SQL(
+            "updated_at > coalesce(migrated_to_s3_at, '-infinity') AND updated_at < %(until)s "
+            "AND (updated_at >= %(since)s OR %(older_too)s AND migrated_to_s3_at IS NULL) AND id <> ALL(%(accepted)s)"
+        )
+        return sql.SQL(" AND ").join([condition, own]), values | {"accepted": list(self.accepted)}
+
+
+def select(catalogue: Catalogue, accepted: Accepted, tools: DataTools, limit: int | None) -> Unproven:
+    """The rows of a sweep.
+
+    Before the backfill the sweep must not become one: rows from before the look-back are looked at only if those
+    without a mark are one batch at most. After the backfill that makes good for an outage which lasted longer.
+    """
+    now = datetime.now(UTC)
+    since = now - timedelta(seconds=tools.sweep.lookback_seconds)
+    covered = tuple(row.id for row in catalogue.by_id(accepted.ids()) if accepted.covers(row))
+    older = Unproven(since=since, until=since, older_too=True, accepted=covered, limit=tools.batch_size + 1)
+    few = catalogue.count(older) <= tools.batch_size
+    until = now - timedelta(seconds=tools.sweep.young_seconds)
+    return replace(older, until=until, older_too=few, limit=limit)
+
+
+class SweepMigrator(Migrator):
+    """Takes rows to S3; of a marked one whose local copies are retired it asks only that S3 has its objects."""
+
+    def migrate(self, row: Certificate) -> Outcome:
+        """As Migrator does; a retired local copy is no problem while its object is there."""
+        outcome = super().migrate(row)
+        if row.migrated_at is None or all(problem.cause != "missing_local" for problem in outcome.problems):
+            return outcome
+        try:
+            if all(self._store.head(file.key) for file in row.files):
+                return Outcome(row, (), (), attempted=True)
+        except ObjectStoreError as error:
+            return Outcome(row, (), (Problem(row.id, None, error.cause, str(error)),), attempted=True)
+        return outcome
