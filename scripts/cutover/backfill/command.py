@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from cutover import plan, settings
 from cutover.arguments import natural, positive, rate
 from cutover.backfill import token
-from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -79,8 +77,7 @@ def run(options: argparse.Namespace) -> int:
     flag = table.variables["backfill"]
     if not options.dry_run and not settings.flag(values, flag):
         source = options.env_file or "the environment"
-        print(f"cutover: {flag} is not `true` in {source}: turn it on, or look first with --dry-run", file=sys.stderr)
-        return ExitCode.USAGE
+        raise settings.SettingsError(f"{flag} is not `true` in {source}: turn it on, or look first with --dry-run")
     if options.resume_token is not None:
         options.start_id = token.decode(options.resume_token)
     return Session(options, values, table).run()
