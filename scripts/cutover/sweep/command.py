@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from cutover import plan, settings
 from cutover.arguments import positive, rate
-from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     import argparse
@@ -45,9 +43,5 @@ def _run(options: argparse.Namespace) -> int:
     flag = table.variables["dual_write"]
     if not options.dry_run and not settings.flag(values, flag):
         source = options.env_file or "the environment"
-        print(
-            f"cutover: {flag} is not `true` in {source}, so there is nothing to come back for: look with --dry-run",
-            file=sys.stderr,
-        )
-        return ExitCode.USAGE
+        raise settings.SettingsError(f"{flag} is not `true` in {source}, so nothing is swept: look with --dry-run")
     return Session(options, values, table).run()
