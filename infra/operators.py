@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi_aws import iam
 
+from cutover.retirement.backups import ARCHIVE_PREFIX
 from infra.access import KEY_POLICY_NAME, key_policy, log_resources, policy_document
 from infra.certificate_store import INVENTORY_PREFIX
 from infra.lifecycle import CERTIFICATE_PREFIX
@@ -88,9 +89,10 @@ def readonly_policy(bucket_name: str, backups_bucket: str | None, log_group_arn:
 
 
 def retirement_policy(bucket_name: str, backups_bucket: str) -> dict[str, Any]:
-    """Returns what archive and retirement do: prove the objects, and put archives into the backups bucket.
+    """Returns what archive and retirement do: prove the objects, and put archives of them into the backups bucket.
 
-    They delete nothing in S3, for what they retire lies on the machines' disk.
+    They delete nothing in S3, for what they retire lies on the machines' disk; evidence and S3's own lists, which lie
+    in the backups bucket, too, they can neither read nor replace.
     """
     arn, backups = f"arn:aws:s3:::{bucket_name}", f"arn:aws:s3:::{backups_bucket}"
     return policy_document(
@@ -99,7 +101,7 @@ def retirement_policy(bucket_name: str, backups_bucket: str) -> dict[str, Any]:
         {
             "Sid": "Archives",
             "Action": ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-            "Resource": f"{backups}/*",
+            "Resource": f"{backups}/{ARCHIVE_PREFIX}{bucket_name}/*",
         },
         {"Sid": "Backups", "Action": ["s3:ListBucket", "s3:ListBucketMultipartUploads"], "Resource": backups},
     )

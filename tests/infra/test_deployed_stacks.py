@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STAGING = "deltacrown-certificates-staging"
 PRODUCTION = "deltacrown-certificates-prod"
 BACKUPS = "deltacrown-backups"
+ARCHIVES = f"archives/{PRODUCTION}/"
 ALL_BUCKETS = pytest.mark.parametrize("bucket", [STAGING, PRODUCTION, BACKUPS])
 GROUPS = {deployment: f"/deltacrown/certificates/{deployment}" for deployment in ("staging", "production")}
 LIFECYCLE = Path(__file__).resolve().parents[2] / "ops" / "s3" / "lifecycle-policy.json"
@@ -167,11 +168,11 @@ ALLOWED: dict[str, tuple[str, Callable[[AwsStandIn], Any]]] = {
     ),
     "archives": (
         "production's retirement",
-        lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key="archive.tar", Body=b"archive"),
+        lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key=f"{ARCHIVES}1/a.tar.gz", Body=b"archive"),
     ),
     "archives in parts": (
         "production's retirement",
-        lambda aws: aws.s3().create_multipart_upload(Bucket=BACKUPS, Key="parts.tar"),
+        lambda aws: aws.s3().create_multipart_upload(Bucket=BACKUPS, Key=f"{ARCHIVES}1/b.tar.gz"),
     ),
     "opens its log stream": (
         "staging's workers",
@@ -227,7 +228,11 @@ DENIED: dict[str, tuple[str, Callable[[AwsStandIn], Any]]] = {
     ),
     "retirement deletes archives": (
         "production's retirement",
-        lambda aws: aws.s3().delete_object(Bucket=BACKUPS, Key=OBJECT),
+        lambda aws: aws.s3().delete_object(Bucket=BACKUPS, Key=f"{ARCHIVES}1/a.tar.gz"),
+    ),
+    "retirement replaces a list of S3's": (
+        "production's retirement",
+        lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key="inventory/list.csv", Body=b""),
     ),
     "retirement reaches staging": (
         "production's retirement",

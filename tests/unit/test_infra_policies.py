@@ -93,14 +93,14 @@ def test_the_readonly_role_reads_and_no_more() -> None:
 
 
 def test_the_retirement_role_writes_into_the_backups_alone_and_deletes_nothing() -> None:
-    """The role that archives local copies overwrites the certificates in S3, or deletes an archive."""
+    """The role that archives local copies overwrites certificates, or the lists they are checked against."""
     held = actions_of(retirement_policy("b", "backups"))
     assert held == {
         "Certificates": (["s3:GetObject"], "arn:aws:s3:::b/certificates/*"),
         "Listing": (["s3:ListBucket"], "arn:aws:s3:::b"),
         "Archives": (
             ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-            "arn:aws:s3:::backups/*",
+            "arn:aws:s3:::backups/archives/b/*",
         ),
         "Backups": (["s3:ListBucket", "s3:ListBucketMultipartUploads"], "arn:aws:s3:::backups"),
     }
