@@ -213,7 +213,7 @@ class Catalogue:
                 yield CatalogueKey._make(row)
 
     def mark(self, rows: Sequence[Certificate]) -> set[int]:
-        """Marks rows as migrated, now; returns the ids of those whose files are still the ones that were verified.
+        """Marks rows as migrated, now; returns the ids of those whose names and hash are still what was verified.
 
         A row that somebody else has marked meanwhile is among them.
         """
@@ -308,9 +308,10 @@ def _mark(connection: psycopg.Connection, rows: Sequence[Certificate]) -> set[in
     # marked rows leave no ten thousand dead tables in the catalogues of a live database.
     query = sql.SQL(
         "UPDATE {} AS c SET migrated_to_s3_at = coalesce(c.migrated_to_s3_at, now()) "
-        "FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS v (id, pdf, image) "
-        "WHERE c.id = v.id AND nullif(c.file_pdf, '') IS NOT DISTINCT FROM v.pdf "
+        "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS v (id, pdf, image, hash) "
+        "WHERE c.id = v.id AND lower(trim(c.certificate_hash)) = v.hash "
+        "AND nullif(c.file_pdf, '') IS NOT DISTINCT FROM v.pdf "
         "AND nullif(c.file_image, '') IS NOT DISTINCT FROM v.image RETURNING c.id"
     ).format(TABLE)
-    values = [[row.id for row in rows], [row.file_pdf for row in rows], [row.file_image for row in rows]]
-    return {int(found[0]) for found in connection.execute(query, values).fetchall()}
+    columns = zip(*((row.id, row.file_pdf, row.file_image, row.certificate_hash) for row in rows), strict=True)
+    return {int(found[0]) for found in connection.execute(query, [list(column) for column in columns]).fetchall()}

@@ -192,15 +192,20 @@ class Migrator:
             if existing not in {None, file.sha256} and not self._rules.repair:
                 raise self._conflict(file, existing)
             return existing != file.sha256
-        try:
-            self._uploader.put(file.name, file.body)
-        except uploads.AlreadyThereError:
-            existing = self._store.sha256(file.name)
-            if existing == file.sha256:
-                return False
-            if not self._rules.repair:
-                raise self._conflict(file, existing) from None
-            self._uploader.put(file.name, file.body, replace=True)
+        replace = False
+        for last in (False, True):
+            try:
+                self._uploader.put(file.name, file.body, replace=replace)
+            except uploads.AlreadyThereError:
+                existing = self._store.sha256(file.name)
+                if existing == file.sha256:
+                    return False
+                # None: S3 said 409, another upload of this key was under way, of which nothing has come.
+                if last or (existing is not None and not self._rules.repair):
+                    raise self._conflict(file, existing) from None
+                replace = existing is not None
+            else:
+                break
         self._verified(file)
         return True
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import mimetypes
+import random
+import time
 import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -27,6 +29,9 @@ __all__ = ["AlreadyThereError", "Server", "Uploader", "examine"]
 CACHE_CONTROL = "private, max-age=600"
 CONTENT_DISPOSITION = "inline"
 ENCRYPTION = "AES256"
+# obstore tries again after 5xx, but not after a broken connection, a time-out or 400 RequestTimeout: the upload may
+# have happened. Here that harms nobody, for what is there already is compared.
+ATTEMPTS = 3
 
 
 class AlreadyThereError(Exception):
@@ -68,13 +73,18 @@ class Uploader:
             "Cache-Control": CACHE_CONTROL,
             "Content-Disposition": CONTENT_DISPOSITION,
         }
-        try:
-            self._put(self._store, key, body, attributes=attributes, mode=mode, use_multipart=False)
-        except self._exists as error:
-            raise AlreadyThereError(key) from error
-        except self._failed as error:
-            cause, sentence = explain_fast(error)
-            raise ObjectStoreError(f"s3://{self._bucket}/{key}: {sentence}", cause) from error
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._put(self._store, key, body, attributes=attributes, mode=mode, use_multipart=False)
+            except self._exists as error:
+                raise AlreadyThereError(key) from error
+            except self._failed as error:
+                cause, sentence = explain_fast(error)
+                if cause != "s3_unavailable" or attempt == ATTEMPTS:
+                    raise ObjectStoreError(f"s3://{self._bucket}/{key}: {sentence}", cause) from error
+            else:
+                return
+            time.sleep(attempt * random.random())  # noqa: S311 - so that 24 threads do not come back at once
 
 
 def examine(settings: Settings) -> Server:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rehearsal.aws_stand_in import AwsStandIn
     from tests.data_tools.postgres import Cluster, Database
 
+pytest.register_assert_rewrite("tests.data_tools.backfill_runs", "tests.data_tools.crashes")
+
 DUAL_WRITE = {"CERT_S3_DUAL_WRITE": "true", "CERT_S3_READ_PRIMARY": "false", "CERT_S3_BACKFILL_ENABLED": "true"}
 
 

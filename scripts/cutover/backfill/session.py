@@ -66,7 +66,7 @@ class Session:
             )
             report.header(self._header(), dry_run=options.dry_run)
             failure = None if summary.stopped else self._execute(catalogue, selection, report)
-            if failure is None:
+            if failure is None and summary.stopped != "lock":
                 summary.already_migrated = self._already_migrated(catalogue, selection)
         report.end(summary, self._table.cost)
         if options.json:

@@ -82,7 +82,7 @@ def check(settings: Settings, table: Plan, request: Request, progress: Progress)
     ):
         rows = catalogue.count(Selection(pending=None))
         counts = Merge(
-            settings.media_root,
+            str(settings.media_root),
             swept_before=datetime.now(UTC) - timedelta(seconds=tools.sweep.grace_seconds),
             as_of=inventory.as_of if inventory else None,
             sampler=sampler if request.sample else None,

@@ -14,7 +14,6 @@ from cutover.consistency.streams import pairs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
-    from pathlib import Path
 
     from cutover.catalogue import CatalogueKey
     from cutover.consistency.sample import Sampler
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN_SIZE", "Kind", "Merge", "Suspect", "Witnesses"]
 
 UNKNOWN_SIZE = -1  # of an object, in a listing that has no sizes
+_TOLD_EVERY = 10_000  # keys between two words on how far it is
 Witnesses = dict[str, str | int | list[int] | None]
 
 
@@ -55,19 +55,23 @@ class Merge:
     the sample (None: nobody).
     """
 
-    media_root: Path
+    media_root: str
     swept_before: datetime
     as_of: datetime | None = None
     sampler: Sampler | None = None
-    keys: int = 0  # of table and bucket together, each once
     objects: int = 0
+    absent: int = 0  # files of the table without object
     agreed: int = 0  # marked and there
     pending: int = 0  # not marked and not there
     pending_old: int = 0  # of these, older than the sweep's grace
     not_judged: int = 0  # not there, and newer than the listing
     without_local: int = 0  # there, and no local file
     suspects: list[Suspect] = field(default_factory=list)
-    _last: CatalogueKey | None = None
+
+    @property
+    def keys(self) -> int:
+        """Keys of table and bucket together, each once."""
+        return self.objects + self.absent
 
     def run(self, rows: Iterable[CatalogueKey], objects: Iterator[ListedObject]) -> Iterator[int]:
         """Judges every key; gives the number of keys so far now and then. Both are sorted by the keys' UTF-8 bytes.
@@ -75,23 +79,22 @@ class Merge:
         Raises:
             ConsistencyError: one of them is not sorted.
         """
-        for row, found in pairs(rows, objects):
+        last: CatalogueKey | None = None
+        for number, (row, found) in enumerate(pairs(rows, objects), start=1):
             if row is None:
                 self._orphan(found)
-            elif self._last is not None and row.key == self._last.key:
-                self._duplicate(row, self._last)
+            elif last is not None and row.key == last.key:
+                self._duplicate(row, last)
             elif found is None:
                 self._absent(row)
             else:
                 self._present(row, found)
-            if row is not None:
-                self._last = row
-            if not self.keys % 10000:
+            last = row or last
+            if number % _TOLD_EVERY == 0:
                 yield self.keys
 
     def _orphan(self, found: ListedObject | None) -> None:
         if found is not None:
-            self.keys += 1
             self.objects += 1
             self.suspects.append(Suspect(Kind.ORPHANED, found.key))
 
@@ -101,7 +104,7 @@ class Merge:
         self.suspects.append(Suspect(Kind.DIFFERENT, row.key, row.certificate_id, owners, ("certificate_ids",)))
 
     def _absent(self, row: CatalogueKey) -> None:
-        self.keys += 1
+        self.absent += 1
         if self.as_of is not None and row.created_at > self.as_of:
             self.not_judged += 1
         elif row.marked:
@@ -111,7 +114,6 @@ class Merge:
             self.pending_old += row.created_at < self.swept_before
 
     def _present(self, row: CatalogueKey, found: ListedObject) -> None:
-        self.keys += 1
         self.objects += 1
         if row.marked:
             self.agreed += 1
@@ -120,9 +122,10 @@ class Merge:
         local = local_size(self.media_root, row.key)
         self.without_local += local is None
         # A certificate is never empty, so that an empty object is wrong even where no local file says so.
-        wrong = found.size != UNKNOWN_SIZE and (found.size == 0 or local not in {None, found.size})
+        size = found.size
+        wrong = size == 0 or (local is not None and size not in (local, UNKNOWN_SIZE))
         if wrong:
-            sizes: Witnesses = {"local_bytes": local, "s3_bytes": found.size}
+            sizes: Witnesses = {"local_bytes": local, "s3_bytes": size}
             doubtful = ("s3",) if local is None else ("local", "s3")
             self.suspects.append(Suspect(Kind.DIFFERENT, row.key, row.certificate_id, sizes, doubtful))
         if self.sampler is not None:
@@ -130,7 +133,7 @@ class Merge:
             (self.sampler.take if wrong else self.sampler.offer)(file)  # the hashes tell which copy is the wrong one
 
 
-def local_size(media_root: Path, key: str) -> int | None:
+def local_size(media_root: str, key: str) -> int | None:
     """Bytes of a local file, -1 if it is no plain file, None if there is none.
 
     No file is opened: the safe way through the folders costs ten times as much, and the sample goes it.

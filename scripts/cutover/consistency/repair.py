@@ -18,7 +18,7 @@ from cutover.consistency.local_copy import replace
 from cutover.consistency.sample import SampledFile
 from cutover.consistency.witnesses import Testimonies
 from cutover.object_store import ObjectStore, ObjectStoreError
-from cutover.uploads import Uploader
+from cutover.uploads import Uploader, examine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,8 +78,9 @@ class Repair:
         file = local_files.read(self._settings.media_root, diagnosis.key)
         if file is None or file.sha256 != diagnosis.sha256:
             raise _changed(diagnosis)
+        uploader = Uploader(self._settings, "repair", encrypt=examine(self._settings).encrypts)
         try:
-            Uploader(self._settings, "repair").put(diagnosis.key, file.body, replace=True)
+            uploader.put(diagnosis.key, file.body, replace=True)
         except ObjectStoreError:
             self._catalogue.unmark(row)  # else customers are sent to an object that is known to be wrong
             raise
