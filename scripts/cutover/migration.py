@@ -197,7 +197,7 @@ class Migrator:
             try:
                 self._uploader.put(file.name, file.body, replace=replace)
             except uploads.AlreadyThereError:
-                existing = self._store.sha256(file.name)
+                existing = self._kept(file.name)
                 if existing == file.sha256:
                     return False
                 # None: S3 said 409, another upload of this key was under way, of which nothing has come.
@@ -210,15 +210,18 @@ class Migrator:
         return True
 
     def _verified(self, file: LocalFile) -> None:
-        if self._rules.read_back:
-            hashes = self._store.hashes(file.name)
-            kept = hashes.downloaded if hashes else None
-        elif self._rules.verify:
-            kept = self._store.sha256(file.name)
-        else:
+        if not (self._rules.read_back or self._rules.verify):
             return  # S3 computed the SHA-256 itself, or it would have refused the bytes
+        kept = self._kept(file.name)
         if kept != file.sha256:
             raise ProblemError("checksum_refused", f"S3 keeps {kept or 'nothing'} of it, and {file.sha256} was sent")
+
+    def _kept(self, key: str) -> str | None:
+        """SHA-256 of an object: S3's own, unless this server records whatever it is told."""
+        if not self._rules.read_back:
+            return self._store.sha256(key)
+        hashes = self._store.hashes(key)
+        return None if hashes is None else hashes.downloaded
 
     def _still_the_same(self, file: LocalFile) -> None:
         if not local_files.unchanged(self._media_root, file):
