@@ -4,7 +4,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help setup test lint rehearse lab-up lab-down test-fleet requirements
+.PHONY: help setup test lint rehearse lab-up lab-down test-fleet faults bench requirements
 
 help:  ## Lists the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -36,7 +36,15 @@ lab-down: setup  ## Removes what `make rehearse KEEP=1` or `make lab-up` left
 test-fleet: setup  ## Tests on booted machines (pytest-testinfra)
 	pytest tests/fleet
 
+faults: setup  ## The long fault runs of the data tools: 50 kills, outages, hangs (some 15 minutes)
+	pytest tests/faults
+
+bench: setup  ## Speed and memory of the data tools against s5cmd, rclone, aws s3 sync (BENCH="--only marks --quick" looks shortly)
+	@ops/toolchain/benchmarks.sh
+	@python -m tests.benchmarks $(BENCH)
+
 requirements: setup  ## Pins requirements.in and its siblings anew
 	uv pip compile -q --no-header --python-version 3.11 requirements.in -o requirements.txt
 	uv pip compile -q --no-header --python-version 3.11 ops/toolchain/aws-stand-in.in -o ops/toolchain/aws-stand-in.txt
+	uv pip compile -q --no-header --python-version 3.11 ops/toolchain/benchmarks.in -o ops/toolchain/benchmarks.txt
 	uv pip compile -q --no-header --python-version 3.11 -c requirements.txt ops/rehearsal/site/requirements.in -o ops/rehearsal/site/requirements.txt

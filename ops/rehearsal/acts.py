@@ -1,4 +1,4 @@
-"""The acts of a rehearsal, in order: cloud, site, step 1 under load, a page, emergency rollback."""
+"""The acts of a rehearsal, in order: cloud, site, step 1 under load, data tools, a page, emergency rollback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from cutover import fleet, plan
-from rehearsal import cloud, evidence_of, paging, playbook, traffic
+from rehearsal import cloud, data_acts, evidence_of, paging, playbook, traffic
 from rehearsal import deployed_site as site
 from rehearsal.claims import ClaimError
 from rehearsal.lab.topology import DEPLOYMENTS, MACHINES, REPOSITORY
@@ -38,7 +38,7 @@ def rehearse(lab: Lab, claims: Claims, steps: Sequence[int]) -> None:
         claim.proof = cloud.powerless_user_is_denied(lab)
     with cloud.stacks(lab) as deployed:
         with claims.prove("pulumi up provisions staging and production in one account") as claim:
-            cloud.up(deployed)
+            cloud.up(lab, deployed)
             claim.proof = cloud.buckets_exist(lab, deployed)
         with claims.prove("a second preview and a refresh find nothing to change"):
             for stack in deployed:
@@ -59,6 +59,7 @@ def rehearse(lab: Lab, claims: Claims, steps: Sequence[int]) -> None:
         ]
         if 1 in steps:
             _step_1(lab, claims)
+            data_acts.play(lab, claims, clients["staging"])
             _page(lab, claims, clients)
         provoked = paging.pages()
         _emergency(lab, claims, clients)
@@ -66,6 +67,9 @@ def rehearse(lab: Lab, claims: Claims, steps: Sequence[int]) -> None:
         claim.proof = evidence_of.no_failed_request([load.report() for load in loads])
     with claims.prove("the silenced drill of the emergency paged nobody, and the alarm engine still lives") as claim:
         claim.proof = paging.nobody_paged_after(provoked)
+    if 1 in steps:
+        with claims.prove("the check's line keeps the alarm no-consistency-check out of ALARM") as claim:
+            claim.proof = data_acts.alarm_is_out()
 
 
 def _deploy_site(lab: Lab, claims: Claims) -> dict[str, traffic.Client]:
@@ -73,9 +77,10 @@ def _deploy_site(lab: Lab, claims: Claims) -> dict[str, traffic.Client]:
     clients = {}
     for deployment in DEPLOYMENTS:
         with claims.prove(f"{CERTIFICATES} certificates are issued through {deployment}'s own HTTP API") as claim:
-            clients[deployment] = site.deploy(lab, deployment, passwords)
+            clients[deployment] = site.deploy(deployment, passwords)
             issued = traffic.issue_many(clients[deployment], traffic.sizes(CERTIFICATES))
             claim.proof = evidence_of.files_on_disk(DEPLOYMENTS[deployment].export, issued, CERTIFICATES)
+            site.age(lab, deployment)
     return clients
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from cutover import plan
 from rehearsal.claims import ClaimError
-from rehearsal.lab import monitoring
+from rehearsal.lab import credentials, monitoring
 from rehearsal.lab.topology import DEPLOYMENTS, REGION, STATE_DIRECTORY
 from rehearsal.provider.launch import serving
 from rehearsal.pulumi_stack import PulumiStack
@@ -27,18 +29,41 @@ __all__ = ["buckets_exist", "powerless_user_is_denied", "stacks", "up"]
 def stacks(lab: Lab) -> Iterator[list[PulumiStack]]:
     """The two stacks, with a provider that serves them until the end of the block."""
     aws = lab.aws
-    settings = {"trustedPrincipals": [lab.machines_user_arn], "protect": False}
+    settings = {name: _settings(lab, name) for name in DEPLOYMENTS}
     secrets = {"pagerEndpoint": monitoring.integration_url()}
     root_keys = (aws.access_key, aws.secret_key)
     with serving(aws.endpoint_url, *root_keys, REGION, ca_file=aws.ca_file, monitoring=monitoring.place()) as port:
-        yield [PulumiStack(name, STATE_DIRECTORY / "pulumi", port, settings, secrets=secrets) for name in DEPLOYMENTS]
+        yield [
+            PulumiStack(name, STATE_DIRECTORY / "pulumi", port, own, secrets=secrets) for name, own in settings.items()
+        ]
 
 
-def up(deployed: list[PulumiStack]) -> None:
+def up(lab: Lab, deployed: list[PulumiStack]) -> None:
     """Brings the stacks up side by side; PulumiError of the first that fails."""
     with ThreadPoolExecutor(len(deployed)) as pool:
         for done in [pool.submit(stack.up) for stack in deployed]:
             done.result()
+    for name in DEPLOYMENTS:
+        _allow_operator_roles(lab, name)
+
+
+def _settings(lab: Lab, deployment: str) -> dict[str, Any]:
+    """Returns a stack's settings here: its data host may assume the operators' roles, as the daily check does."""
+    machines_role = credentials.role_arn(lab.machines_user_arn, DEPLOYMENTS[deployment].role)
+    return {"trustedPrincipals": [lab.machines_user_arn], "operatorPrincipals": [machines_role], "protect": False}
+
+
+def _allow_operator_roles(lab: Lab, deployment: str) -> None:
+    """Lets the machines' role assume the operators' roles: AWS takes their trust for it, the stand-in wants both."""
+    names = plan.load().deployments[deployment]  # type: ignore[index]  # a name of the table
+    roles = [name for name in (names.readonly_role, names.retirement_role) if name]
+    statement = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Resource": [credentials.role_arn(lab.machines_user_arn, name) for name in roles],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    lab.aws.iam().put_role_policy(RoleName=names.role, PolicyName="AssumeOperatorRoles", PolicyDocument=policy)
 
 
 def powerless_user_is_denied(lab: Lab) -> str:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import secrets
+import subprocess
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+
+import psycopg
 
 from cutover import fleet
 from rehearsal import traffic
-from rehearsal.lab import reach
-from rehearsal.lab.topology import DEPLOYMENTS, STATE_DIRECTORY
+from rehearsal.lab import LabError, access, database, reach
+from rehearsal.lab.topology import DEPLOYMENTS, MACHINES, STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rehearsal.lab import Lab
 
-__all__ = ["deploy", "flip", "new_passwords", "state_of", "status_of"]
+__all__ = ["FIRST_MACHINE", "age", "deploy", "flip", "new_passwords", "shell", "state_of", "status_of"]
 
 PASSWORDS = STATE_DIRECTORY / "site-passwords.json"  # the rehearsal's inventory reads the probe's from there
 ACCOUNTS = {"load-staff": "LOAD_STAFF", "probe": "PROBE", "organiser": "ORGANISER", "customer": "CUSTOMER"}
+AGE = timedelta(days=30)
 FIRST_MACHINE = {"staging": "staging1", "production": "web1"}
 
 
@@ -31,13 +36,24 @@ def new_passwords() -> dict[str, str]:
     return passwords
 
 
-def deploy(lab: Lab, deployment: str, passwords: Mapping[str, str]) -> traffic.Client:
+def deploy(deployment: str, passwords: Mapping[str, str]) -> traffic.Client:
     """Makes the deployment's tables and accounts and returns a client signed in as staff; LabError if that fails."""
-    _manage(lab, deployment, "migrate", "--verbosity=0")
-    _manage(lab, deployment, "seed_rehearsal", passwords=passwords)
+    _manage(deployment, "migrate --verbosity=0")
+    _manage(deployment, "seed_rehearsal", passwords)
     client = traffic.Client(reach.site_urls()[deployment])
     client.sign_in("load-staff", passwords["load-staff"])
     return client
+
+
+def age(lab: Lab, deployment: str) -> None:
+    """Makes the certificates a month old: younger ones than its look-back the sweep would migrate by itself."""
+    url = database.url(DEPLOYMENTS[deployment], lab.state.database_passwords[deployment])
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "UPDATE tournament_engine_certificate_certificate SET created_at = created_at - %(age)s, "
+            "updated_at = updated_at - %(age)s, generated_at = generated_at - %(age)s",
+            {"age": AGE},
+        )
 
 
 def status_of(lab: Lab, machine: str) -> dict[str, Any]:
@@ -60,16 +76,34 @@ def state_of(lab: Lab, machine: str) -> tuple[object, ...]:
     return status["processes"], status["epoch"], files
 
 
-def _manage(lab: Lab, deployment: str, *arguments: str, passwords: Mapping[str, str] | None = None) -> None:
-    """Runs manage.py as the site's user with the site's environment; passwords go through stdin, never argv."""
-    lines = [f"{ACCOUNTS[account]}_PASSWORD={value}" for account, value in (passwords or {}).items()]
-    script = (
-        f"set -a; . {DEPLOYMENTS[deployment].environment_file}; . /dev/stdin; cd /opt/deltacrown/app; "
-        "exec setpriv --reuid=www-data --regid=www-data --init-groups "
-        f"/opt/deltacrown/venv/bin/python manage.py {' '.join(arguments)}"
+def shell(deployment: str, script: str, *, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
+    """Runs a bash script as the site's user with the site's environment, in a new directory that holds manage.py.
+
+    The script goes in by stdin, so that it may hold secrets; its exit code is the answer's. LabError after `seconds`.
+    """
+    machine = FIRST_MACHINE[deployment]
+    start = (
+        f"set -a; . {DEPLOYMENTS[deployment].environment_file}; PATH=/opt/deltacrown/venv/bin:$PATH; set +a; "
+        "exec setpriv --reuid=www-data --regid=www-data --init-groups sh -c '"
+        "cd $(mktemp --directory) && ln -s /opt/deltacrown/app/manage.py . && exec bash -s'"
     )
-    lab.run(
-        FIRST_MACHINE[deployment],
-        ["sudo", "sh", "-c", script],
-        stdin="\n".join(lines) + "\n",
-    )
+    try:
+        return subprocess.run(
+            access.command(MACHINES[machine], ["sudo", "sh", "-c", start]),
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"A script of {deployment} on {machine} did not end within {seconds:g} s.") from error
+
+
+def _manage(deployment: str, command: str, passwords: Mapping[str, str] | None = None) -> None:
+    """Runs a command of manage.py; passwords become variables of its own."""
+    lines = [f"export {ACCOUNTS[account]}_PASSWORD={value}" for account, value in (passwords or {}).items()]
+    result = shell(deployment, "\n".join([*lines, f"python manage.py {command}"]))
+    if result.returncode != 0:
+        said = (result.stderr.strip() or result.stdout.strip() or "nothing").splitlines()[-1]
+        raise LabError(f"manage.py {command} of {deployment} ended with {result.returncode}: {said}")

@@ -33,6 +33,7 @@ PAGE_SECONDS = 60.0  # twenty minutes of CloudWatch; a page takes about three
 RESOLVED_SECONDS = 120.0  # the longest window of the incident's alarms is half an hour: 90 s here
 FAILING = 2  # certificates of our own that S3 denies; the load's come too seldom to wait for
 AFTERWARDS = 120  # certificates, two uploads each: with so many in half an hour the rates judge, no longer the count
+APART_SECONDS = 5.0  # a minute of CloudWatch, for periods begin with one, and the way of a line
 SILENCE_MINUTES = 60  # of CloudWatch: three real ones, which outlast the rest of the rehearsal
 STILL_SECONDS = 6.0  # two minutes of CloudWatch, after which a page that is not held back has come
 
@@ -92,6 +93,8 @@ def page_and_resolution(lab: Lab, deployment: Deployment, client: traffic.Client
         traffic.issue_many(client, traffic.sizes(FAILING))
         _wait(f"{wanted} pages", PAGE_SECONDS, lambda: bool(provoked()))
     allowed = time.time()
+    # No period may hold failures and so many uploads that they are a rate: it would page a second time.
+    time.sleep(plan.load().alarms["upload-failure-rate"].period_seconds / monitoring.time_scale() + APART_SECONDS)
     traffic.issue_many(client, traffic.sizes(AFTERWARDS))
     _wait(f"{wanted} resolves", RESOLVED_SECONDS, lambda: all(page.resolved for page in provoked()))
     (page, *more) = provoked()

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ START_SECONDS = 30.0  # the servers answer in about one second; a machine busy w
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.05
 LOG_LINES_SHOWN = 5
+FIRST_PORT, PORTS = 20000, 12768
 MARK = "DELTACROWN_SERVICE"  # in the environment of each of them: the path of its record
 
 
@@ -143,10 +145,15 @@ class ServiceProcess:
 
 
 def free_port(host: str) -> int:
-    """Returns a port on which nothing listens at this moment."""
-    with socket.create_server((host, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Returns a port on which nothing listens at this moment.
+
+    It is drawn from below Linux's range for outgoing connections: one of that range may be taken by the next connection
+    of anybody, and the kernel offers two callers at once the same one.
+    """
+    while True:
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        with contextlib.suppress(OSError), socket.create_server((host, port)):
+            return port
 
 
 def _open_private(path: Path) -> TextIO:

@@ -63,6 +63,14 @@ def rollback_objective_seconds(_scenario: str) -> int:
     return plan.load().rollback.objective_seconds
 
 
+def data_tool_interval_seconds(tool: str) -> int:
+    """How long after its last start the timer of `sweep` or `check` starts it again, in seconds, by ops/cutover.yml."""
+    from cutover import plan
+
+    tools = plan.load().data_tools
+    return {"sweep": tools.sweep.interval_seconds, "check": tools.check.interval_hours * 3600}[tool]
+
+
 def journal_counts(result: Mapping[str, Any], units: Sequence[str], mark: str) -> dict[str, dict[str, Any]]:
     """Metric counts and server errors by unit since the mark, from the result of a `journalctl -o json` task."""
     from cutover import telemetry
@@ -109,6 +117,7 @@ class FilterModule:
         """The filters by name."""
         return {
             "cutover_step": cutover_step,
+            "data_tool_interval_seconds": data_tool_interval_seconds,
             "environment_file_problem": environment_file_problem,
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,

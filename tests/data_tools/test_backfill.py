@@ -234,6 +234,15 @@ def test_limit_and_token_go_on_where_the_last_run_ended(site: Site) -> None:
     assert (third["migrated"], [row.marked for row in site.rows()]) == (1, [True, False, True, True, True, True])
 
 
+def test_empty_token_starts_anew(site: Site) -> None:
+    """The runbook's `tail -1` of several logs gives nothing; what is left must be migrated all the same."""
+    site.add(marked=True)
+    site.add()
+    done = site.run("backfill", "--json", "--resume-token")
+    assert (done.returncode, document(done)["migrated"]) == (0, 1)
+    assert "--resume-token without a token" in done.stderr
+
+
 def test_selection_by_tournament_id_and_key(site: Site) -> None:
     """The runbook's resolution of a hash mismatch concerns one tournament's certificates only."""
     mine, other, third = site.add(tournament_id=7), site.add(), site.add()
@@ -265,7 +274,7 @@ def test_flag_off_uploads_nothing(site: Site) -> None:
         (("--max-rate", "nan"), "is no number of certificates a second"),
         (("--resume-token", "nonsense"), "is no token"),
         (("--resume-token", "eyJzdGFydF9pZCI6IC0xfQ=="), "is no token"),
-        (("--resume-token",), "there is no token"),
+        (("--resume-token", "RESUME_TOKEN"), "there is no token"),
         (("--env-file", "/nowhere.env"), "cannot be read"),
     ],
 )

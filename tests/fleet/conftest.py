@@ -58,10 +58,10 @@ def host(lab: Lab) -> Callable[[str], Host]:
 def deployed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """The lab with both stacks up, the site's tables and accounts made and every machine prepared."""
     with cloud.stacks(lab) as deployed_stacks:
-        cloud.up(deployed_stacks)
+        cloud.up(lab, deployed_stacks)
     passwords = deployed_site.new_passwords()
     for deployment in DEPLOYMENTS:
-        deployed_site.deploy(lab, deployment, passwords)
+        deployed_site.deploy(deployment, passwords)
     run = playbook.run("prepare-hosts.yml", log_directory=tmp_path_factory.mktemp("prepare"))
     assert run.returncode == 0, run.output
     return lab

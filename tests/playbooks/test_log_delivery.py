@@ -13,28 +13,10 @@ import pytest
 import yaml
 
 from cutover import names, plan
+from tests.playbooks.local_play import PLAYBOOKS, play, program
 
-PLAYBOOKS = Path(__file__).resolve().parents[2] / "playbooks"
 FILES = PLAYBOOKS / "roles/log_delivery/files"
 TABLE = plan.load()
-
-
-def play(tmp_path: Path, tasks: list[dict[str, Any]], search_path: str = "", **variables: object) -> str:
-    """Runs tasks on this machine with a role's files within reach, and returns what Ansible said."""
-    book = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables, "tasks": tasks}]
-    path = tmp_path / "play.yml"
-    path.write_text(yaml.safe_dump(book))
-    result = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", path],
-        env=os.environ
-        | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg")}
-        | {"PATH": f"{search_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("inventory", ["deltacrown", "rehearsal"])
@@ -93,14 +75,6 @@ def test_a_machine_without_the_agent_is_refused_before_anything_is_changed(tmp_p
     )
     assert "changed=0" in said
     assert "failed=1" in said
-
-
-def program(directory: Path, name: str, script: str) -> str:
-    """Puts a program before the machine's own, and returns the search path's first folder."""
-    path = directory / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return str(directory)
 
 
 def prove(role: str) -> dict[str, Any]:
@@ -188,6 +162,8 @@ copy; sleep 0.5
 say deltacrown-uwsgi@worker1.service one
 say cron.service "not ours"
 say cutover-delivery-proof.service two
+say deltacrown-sweep.service swept
+say deltacrown-backfill-2.service "BACKFILL batch"
 end 2.5
 say deltacrown-probe.service "three, while nothing copied"
 copy; end 0.5
@@ -229,4 +205,7 @@ def test_each_message_is_copied_once_across_restarts(tmp_path: Path) -> None:
         capture_output=True,
         timeout=60,
     )
-    assert (tmp_path / "out").read_text().splitlines() == ["one", "two", "three, while nothing copied"]
+    assert (tmp_path / "out").read_text().splitlines() == [
+        *("one", "two", "swept", "BACKFILL batch"),
+        "three, while nothing copied",
+    ]

@@ -209,7 +209,7 @@ def test_authorities_that_cannot_be_read_are_a_setting(tmp_path: Path, monkeypat
     """Each call would fail with an error of the TLS library that names no setting."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "absent.pem"))
     with pytest.raises(settings.SettingsError, match=r"AWS_CA_BUNDLE .*absent\.pem"):
-        ProbeStore(settings.Settings(tmp_path, BUCKET, "us-east-1", None))
+        ProbeStore(settings.Settings(tmp_path, BUCKET, "us-east-1", None, tmp_path))
 
 
 def process(proc: Path, pid: int, unit: str, *environment: str) -> Path:

@@ -63,8 +63,7 @@ def register(stand_in: AwsStandIn, session_seconds: int) -> tuple[str, Settings]
     """Creates the IAM user that assumes the machines' roles; its ARN, and the endpoint's settings with its key."""
     iam = stand_in.iam()
     user_arn = iam.create_user(UserName=USER)["User"]["Arn"]
-    account = user_arn.split(":")[4]
-    arns = {name: f"arn:aws:iam::{account}:role/{each.role}" for name, each in DEPLOYMENTS.items()}
+    arns = {name: role_arn(user_arn, each.role) for name, each in DEPLOYMENTS.items()}
     statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": list(arns.values())}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     iam.put_user_policy(UserName=USER, PolicyName="AssumeRoles", PolicyDocument=json.dumps(policy))
@@ -72,6 +71,11 @@ def register(stand_in: AwsStandIn, session_seconds: int) -> tuple[str, Settings]
     user = dataclasses.replace(stand_in, access_key=key["AccessKeyId"], secret_key=key["SecretAccessKey"])
     by_address = {machine.address: arns[machine.deployment.name] for machine in MACHINES.values() if machine.deployment}
     return user_arn, Settings(user, by_address, session_seconds)
+
+
+def role_arn(principal_arn: str, role_name: str) -> str:
+    """Returns the ARN of a role in the account of `principal_arn`."""
+    return f"arn:aws:iam::{principal_arn.split(':')[4]}:role/{role_name}"
 
 
 def start(settings: Settings, directory: Path, command_prefix: Sequence[str]) -> None:

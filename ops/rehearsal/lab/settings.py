@@ -50,6 +50,7 @@ def flag_file(deployment: Deployment, state: State, aws_endpoint: str) -> str:
         "AWS_STORAGE_BUCKET_NAME": deployment.bucket,
         "AWS_S3_REGION_NAME": REGION,
         "AWS_ENDPOINT_URL_S3": aws_endpoint,
+        "AWS_ENDPOINT_URL_STS": aws_endpoint,  # where the data tools' --role-arn is assumed
         "AWS_CA_BUNDLE": str(AWS_CERTIFICATE),
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": CREDENTIALS_PATH,
         **dict.fromkeys(plan.load().variables.values(), "false"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from cutover import plan, settings
@@ -78,8 +79,10 @@ def run(options: argparse.Namespace) -> int:
     if not options.dry_run and not settings.flag(values, flag):
         source = options.env_file or "the environment"
         raise settings.SettingsError(f"{flag} is not `true` in {source}: turn it on, or look first with --dry-run")
-    if options.resume_token is not None:
+    if options.resume_token:
         options.start_id = token.decode(options.resume_token)
+    elif options.resume_token is not None:  # as the runbook's `tail` of several logs gives it
+        print("cutover: --resume-token without a token: from the start, passing what is migrated", file=sys.stderr)
     return Session(options, values, table).run()
 
 

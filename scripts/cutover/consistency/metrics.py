@@ -20,15 +20,16 @@ SUCCESS, FAIL = "cert.consistency.success", "cert.consistency.fail"
 def measured(table: Plan, report: Report | None) -> list[tuple[str, float]]:
     """Names and values: one of the counters, then the ratio (0 to 1). `report` None: the check could not measure.
 
-    Nothing for a check that compared nothing, so that the ratio's alarm keeps what was measured last.
+    An inconclusive check is no success, but it ran, which the alarm that misses checks must see.
     """
     if report is None:
         return [(FAIL, 1)]
+    ratio = (table.measurements["consistency_mismatch_ratio"], report.mismatch_ratio)
     if report.verdict is Verdict.INCONCLUSIVE:
-        return []
+        return [ratio]  # it ran and read every key; before the first migration nothing can be compared
     passed = report.verdict is Verdict.PASS
     counter = (SUCCESS, 1) if passed else (table.metrics["consistency_issues"], len(report.findings))
-    return [counter, (table.measurements["consistency_mismatch_ratio"], report.mismatch_ratio)]
+    return [counter, ratio]
 
 
 def lines(table: Plan, report: Report | None) -> list[str]:
