@@ -87,13 +87,14 @@ class Accepted:
 
     def _read(self) -> list[Acceptance]:
         try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
+            # Not splitlines: a reason may hold what Unicode takes for a line's end, and JSON does not.
+            lines = self._path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"{self._path}: the accepted rows cannot be read ({error})") from error
         try:
-            return [Acceptance.model_validate_json(line) for line in lines]
+            return [Acceptance.model_validate_json(line) for line in lines if line]
         except ValidationError as error:
             first = error.errors()[0]
             raise SettingsError(f"{self._path}: a line is no accepted row ({first['msg']}): correct it") from error
@@ -146,14 +147,7 @@ def _run(options: argparse.Namespace) -> int:
         return ExitCode.DONE
     if options.reason is None:
         raise SettingsError("--reason is missing: write why, for whoever reads the report next year")
-    # psycopg takes a tenth of a second to import, which --list need not pay.
-    from cutover.catalogue import CatalogueError  # noqa: PLC0415
-
-    try:
-        found = _record(values, accepted, options)
-    except (StateError, CatalogueError) as error:
-        print(f"cutover: {error}", file=sys.stderr)
-        return ExitCode.CANNOT_WRITE if isinstance(error, StateError) else ExitCode.ERROR
+    found = _record(values, accepted, options)
     if found is None:
         print(f"cutover: certificate {options.certificate_id} is not accepted: nothing to withdraw", file=sys.stderr)
         return ExitCode.FAILED
@@ -165,7 +159,8 @@ def _record(values: Settings, accepted: Accepted, options: argparse.Namespace) -
     """Withdraws or accepts; a row that is gone can still be withdrawn."""
     if options.withdraw:
         return accepted.withdraw(options.certificate_id, options.reason)
-    from cutover.catalogue import Catalogue  # noqa: PLC0415 (as in _run)
+    # psycopg takes a tenth of a second to import, which --list need not pay.
+    from cutover.catalogue import Catalogue  # noqa: PLC0415
 
     with Catalogue(values, read_only=True) as catalogue:
         rows = catalogue.by_id([options.certificate_id])

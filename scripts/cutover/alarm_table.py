@@ -113,9 +113,11 @@ class Alarm(Table):
     while_below: WhileBelow | None = None
     low_samples: Literal["evaluate", "ignore"] | None = None
     treat_missing_data: Literal["missing", "ignore", "breaching", "notBreaching"]
+    may_lack_data: bool = False
     reason: str
     meaning: str
     next: str
+    without_data: str = "ansible-playbook prepare-hosts.yml"
 
     @model_validator(mode="after")
     def _watches_one_thing(self) -> Self:
@@ -123,6 +125,12 @@ class Alarm(Table):
             raise ValueError("give exactly one of level, trigger, measure")
         if (self.measure is not None) != (self.alert is not None) or (self.measure is None) == bool(self.severity):
             raise ValueError("alert and severity belong to exactly those alarms that name their own measure")
+        return self
+
+    @model_validator(mode="after")
+    def _something_counts_where_data_may_lack(self) -> Self:
+        if self.may_lack_data and self.companion is None:
+            raise ValueError("may_lack_data belongs to alarms with a companion, which counts what the ratio leaves out")
         return self
 
     @model_validator(mode="after")

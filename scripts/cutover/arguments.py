@@ -1,11 +1,20 @@
-"""Kinds of numbers that the commands take as arguments; each says in one sentence why it refuses a text."""
+"""Kinds of arguments that the commands take; each says in one sentence why it refuses a text."""
 
 from __future__ import annotations
 
 import argparse
 import math
 
-__all__ = ["natural", "positive", "rate"]
+__all__ = ["key", "natural", "positive", "rate"]
+
+
+def key(text: str) -> str:
+    """A file's name, which the table has as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8, so no certificate has it") from error
+    return text
 
 
 def natural(text: str) -> int:

@@ -97,7 +97,10 @@ class CatalogueKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rows: id from `start_id` to `end_id` (both included), and what else is given. Pending: not marked."""
+    """Which rows: id from `start_id` to `end_id` (both included), and what else is given. Pending: not marked.
+
+    Downloadable: not revoked, with a PDF and the hash of it.
+    """
 
     start_id: int = 0
     end_id: int | None = None
@@ -105,6 +108,7 @@ class Selection:
     ids: tuple[int, ...] = ()
     keys: tuple[str, ...] = ()
     pending: bool | None = True
+    downloadable: bool = False
     updated_since: datetime | None = None
     limit: int | None = None
 
@@ -121,6 +125,8 @@ class Selection:
             parts.append("updated_at >= %(updated_since)s")
         if self.pending is not None:
             parts.append("migrated_to_s3_at IS NULL" if self.pending else "migrated_to_s3_at IS NOT NULL")
+        if self.downloadable:
+            parts.append("revoked_at IS NULL AND file_pdf <> '' AND trim(certificate_hash) <> ''")
         values = {**vars(self), "ids": list(self.ids), "keys": list(self.keys)}
         return sql.SQL(" AND ").join(sql.SQL(part) for part in parts), values
 
@@ -180,6 +186,14 @@ class Catalogue:
         )
         return self._retried("count", lambda connection: _single(connection.execute(query, values)))
 
+    def drawn(self, selection: Selection, count: int, seed: int) -> list[Certificate]:
+        """`count` of the selected rows by chance, all if they are fewer; the same seed (63 bits) draws them again."""
+        condition, values = selection.condition()
+        query = sql.SQL(
+            "SELECT {} FROM {} WHERE {} ORDER BY hashint8extended(id, %(seed)s), id LIMIT %(count)s"
+        ).format(sql.SQL(_COLUMNS), TABLE, condition)
+        return self._rows(query, values | {"seed": seed, "count": count})
+
     def by_id(self, ids: Collection[int]) -> list[Certificate]:
         """The rows of these ids that exist, in the order of their ids."""
         query = sql.SQL("SELECT {} FROM {} WHERE id = ANY(%(ids)s) ORDER BY id").format(sql.SQL(_COLUMNS), TABLE)
@@ -206,11 +220,11 @@ class Catalogue:
         with (
             _sentence("read the files' names"),
             self._connection.transaction(),
-            self._connection.cursor("keys") as cursor,
+            self._connection.cursor("keys", binary=True) as cursor,
         ):
-            cursor.itersize = 5000
-            for row in cursor.execute(query):
-                yield CatalogueKey._make(row)
+            cursor.execute(query)
+            while block := cursor.fetchmany(5000):
+                yield from map(CatalogueKey._make, block)
 
     def mark(self, rows: Sequence[Certificate]) -> set[int]:
         """Marks rows as migrated, now; returns the ids of those whose names and hash are still what was verified.
@@ -251,6 +265,10 @@ class Catalogue:
             with _sentence(what):
                 try:
                     return ask(self._connection)
+                except psycopg.errors.DeadlockDetected:  # with another command that marks the same rows
+                    if time.monotonic() > deadline:
+                        raise
+                    continue
                 except psycopg.OperationalError:
                     if not self._connection.broken or time.monotonic() > deadline:
                         raise

@@ -30,6 +30,7 @@ COMMANDS = {
     "cost": "cost",
     "delivered": "delivery",
     "doctor": "doctor.command",
+    "downloads": "downloads",
     "generate": "generate_command",
     "pause": "control_commands",
     "probe": "probe",
@@ -39,6 +40,7 @@ COMMANDS = {
     "restore": "retirement.commands",
     "resume": "control_commands",
     "sweep": "sweep.command",
+    "witnesses": "consistency.witnesses_command",
 }
 
 
@@ -61,10 +63,10 @@ def outcome(command: Callable[[argparse.Namespace], int], options: argparse.Name
         return ExitCode.FAILED
     except OSError as error:
         what = error.filename or "input or output"
-        print(f"cutover: {what}: {error.strerror}; could not look, so nothing is said of it", file=sys.stderr)
+        print(f"cutover: {what}: {error.strerror or error}; could not look, so nothing is said of it", file=sys.stderr)
         return ExitCode.ERROR
     except KeyboardInterrupt:
-        print("cutover: interrupted; nothing was changed by this command", file=sys.stderr)
+        print("cutover: interrupted; what was done before stays done", file=sys.stderr)
         return ExitCode.INTERRUPTED
 
 

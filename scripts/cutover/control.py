@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cutover.settings import Settings
 
-__all__ = ["KINDS", "Control", "ControlState", "Kind", "Run", "StateError", "instruct", "running"]
+__all__ = ["KINDS", "Control", "ControlState", "Kind", "Run", "StateError", "batch_rows", "instruct", "running"]
 
 Kind = Literal["backfill", "sweep"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -118,8 +118,8 @@ class Control:
         path = _run_path(self._directory, self._run.kind)
         last = _read(path, Run)
         if last is not None and last.identity == self._run.identity:  # else a later run has taken the files over
-            path.unlink()
-            _control_path(self._directory, self._run.kind).unlink()
+            path.unlink(missing_ok=True)
+            _control_path(self._directory, self._run.kind).unlink(missing_ok=True)
 
     def state(self) -> ControlState:
         """What the run has been told up to now; SettingsError if the file was changed by hand and cannot be read."""
@@ -165,6 +165,11 @@ class Control:
         if run != self._run:
             self._run = run
             _write(_run_path(self._directory, run.kind), run)
+
+
+def batch_rows(wanted: int, max_rate: float | None) -> int:
+    """How many certificates a batch has: not more than a second's, for within a batch nothing is held back."""
+    return wanted if max_rate is None else max(1, min(wanted, int(max_rate)))
 
 
 def running(settings: Settings, kind: Kind) -> Run | None:

@@ -66,29 +66,34 @@ class LocalFile:
     stamp: Stamp
 
 
-def check_name(name: str) -> list[str]:
+def check_name(name: str, *, any_character: bool = False) -> list[str]:
     """The parts of a name that stays under MEDIA_ROOT.
 
     Raises:
-        UnsafeNameError: it is absolute, has `..`, `.` or an empty part, or a control character, which S3's listings
-            cannot carry.
+        UnsafeNameError: it is absolute, has `..`, `.` or an empty part, or (unless `any_character`) a control
+            character, which S3's listings cannot carry.
     """
     parts = name.split("/")
-    if any(part in {"", ".", ".."} for part in parts) or _CONTROL.search(name):
+    if any(part in {"", ".", ".."} for part in parts) or (_CONTROL.search(name) and not any_character):
         raise UnsafeNameError(f"{name!r} is no name under MEDIA_ROOT: correct the certificate's row")
     return parts
 
 
 @contextmanager
-def opened(media_root: Path, name: str) -> Iterator[int]:
+def opened(media_root: Path, name: str, *, any_character: bool = False) -> Iterator[int]:
     """A descriptor of a plain file for reading, reached through no symbolic link.
+
+    Args:
+        media_root: where names begin.
+        name: of the file.
+        any_character: the name was found on the disk, and is not to become a key.
 
     Raises:
         FileNotFoundError: there is none.
         OSError: the file is there and cannot be read.
         UnsafeNameError: the name is unsafe, passes a symbolic link or is no plain file.
     """
-    parts = check_name(name)
+    parts = check_name(name, any_character=any_character)
     file = -1
     directory = os.open(media_root, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -131,10 +136,10 @@ def read(media_root: Path, name: str) -> LocalFile | None:
     return LocalFile(name, body, hashlib.sha256(body).hexdigest(), after)
 
 
-def stamp(media_root: Path, name: str) -> Stamp | None:
+def stamp(media_root: Path, name: str, *, any_character: bool = False) -> Stamp | None:
     """What tells a file that was read from one that was changed since, or None if there is none; raises as `opened`."""
     try:
-        with opened(media_root, name) as file:
+        with opened(media_root, name, any_character=any_character) as file:
             return _stamp(os.fstat(file))
     except FileNotFoundError:
         return None

@@ -45,6 +45,11 @@ class Problem:
     cause: Cause
     detail: str
 
+    def __str__(self) -> str:
+        # A name is the table's: a line break in it must not make a line of its own, which somebody greps for.
+        key = "its row" if self.key is None else self.key if self.key.isprintable() else repr(self.key)
+        return f"[ERROR] certificate {self.certificate_id}, {key}: {self.cause}: {self.detail}"
+
 
 class ProblemError(Exception):
     """Ends the way of one certificate."""
@@ -114,10 +119,11 @@ class Migrator:
         `purpose` is told to S3 in the user agent.
 
         Raises:
-            ObjectStoreError: there are no credentials.
+            ObjectStoreError: there are no credentials, or a dry run finds no bucket.
         """
         rules = Rules(tools.longest_key_bytes, verify=verify, repair=repair)
         if dry_run:
+            store.require_bucket()
             return cls(settings, store, None, rules)
         server = uploads.examine(settings)
         if not server.enforces_checksums:
@@ -136,7 +142,6 @@ class Migrator:
         for file in files:
             try:
                 uploaded = self._store_one(file)
-                self._still_the_same(file)
                 md5 = None if self._uploader else hashlib.md5(file.body, usedforsecurity=False).hexdigest()
                 stored.append(StoredFile(file.name, file.stamp.size, file.sha256, uploaded, md5))
             except ObjectStoreError as error:
@@ -145,6 +150,13 @@ class Migrator:
                 problems.append(Problem(row.id, file.name, error.cause, str(error)))
             if problems:
                 break
+        # Looked at last: the first file may be replaced while the second is stored.
+        detail = "the file was changed while it was stored: run again"
+        problems += [
+            Problem(row.id, file.name, "changed_while_read", detail)
+            for file in files[: len(stored)]
+            if not local_files.unchanged(self._media_root, file)
+        ]
         return Outcome(row, tuple(stored), tuple(problems), attempted=bool(files))
 
     def _sources(self, row: Certificate) -> tuple[list[LocalFile], list[Problem]]:
@@ -222,10 +234,6 @@ class Migrator:
             return self._store.sha256(key)
         hashes = self._store.hashes(key)
         return None if hashes is None else hashes.downloaded
-
-    def _still_the_same(self, file: LocalFile) -> None:
-        if not local_files.unchanged(self._media_root, file):
-            raise ProblemError("changed_while_read", "the file was changed while it was stored: run again")
 
     @staticmethod
     def _conflict(file: LocalFile, existing: str | None) -> ProblemError:

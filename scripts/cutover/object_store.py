@@ -18,6 +18,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    FlexibleChecksumError,
     NoCredentialsError,
     PartialCredentialsError,
 )
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef, PutObjectOutputTypeDef
     from obstore.store import S3Config, S3Store
 
     from cutover.settings import Settings
@@ -42,6 +43,8 @@ __all__ = [
     "ObjectStoreError",
     "StoredObject",
     "fast_store",
+    "recorded_sha256",
+    "role_session",
     "s3_client",
     "session",
 ]
@@ -85,6 +88,10 @@ class StoredObject:
     etag: str
 
 
+class _InexpressibleKeyError(Exception):
+    """A key that obstore's paths cannot express."""
+
+
 class ListedObject(NamedTuple):
     """A line of a bucket's listing; the size is in bytes."""
 
@@ -94,22 +101,27 @@ class ListedObject(NamedTuple):
 
 @functools.cache
 def session(settings: Settings) -> boto3.Session:
-    """A session under the credentials of the usual AWS chain, or of the settings' role, renewed before they end.
+    """The one session of these settings; see `role_session`."""
+    return role_session(settings.region, settings.role_arn)
+
+
+def role_session(region: str | None, role_arn: str | None) -> boto3.Session:
+    """A session under the credentials of the usual AWS chain, or of a role, renewed before they end.
 
     Raises:
         ObjectStoreError: there are no credentials with which the role could be assumed.
     """
     own = botocore.session.get_session()
-    if settings.role_arn is None:
-        return boto3.Session(botocore_session=own, region_name=settings.region)
-    own.set_config_variable("region", settings.region)
+    if role_arn is None:
+        return boto3.Session(botocore_session=own, region_name=region)
+    own.set_config_variable("region", region)
     source = own.get_credentials()
     if source is None:
-        raise ObjectStoreError(f"{settings.role_arn} cannot be assumed: {_NO_CREDENTIALS}", "s3_denied")
+        raise ObjectStoreError(f"{role_arn} cannot be assumed: {_NO_CREDENTIALS}", "s3_denied")
     fetcher = AssumeRoleCredentialFetcher(
         client_creator=own.create_client,
         source_credentials=source,
-        role_arn=settings.role_arn,
+        role_arn=role_arn,
         extra_args={"RoleSessionName": "cutover"},
     )
     assumed = botocore.session.get_session()
@@ -117,7 +129,7 @@ def session(settings: Settings) -> boto3.Session:
     assumed._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
         method="assume-role", refresh_using=fetcher.fetch_credentials
     )
-    return boto3.Session(botocore_session=assumed, region_name=settings.region)
+    return boto3.Session(botocore_session=assumed, region_name=region)
 
 
 def s3_client(settings: Settings, config: Config) -> S3Client:
@@ -187,6 +199,13 @@ class ObjectStore:
         """The client itself, for calls that belong to one command alone."""
         return self._client
 
+    def require_bucket(self) -> None:
+        """Raises ObjectStoreError if there is no such bucket, of which a HEAD says only that the object is absent."""
+        try:
+            self._client.list_objects_v2(Bucket=self._bucket, Prefix=PREFIX, MaxKeys=1)
+        except (ClientError, BotoCoreError) as error:
+            raise self.error(PREFIX, error) from error
+
     def head(self, key: str) -> StoredObject | None:
         """What S3 keeps of an object, or None if it says that there is none."""
         try:
@@ -197,20 +216,26 @@ class ObjectStore:
             raise self.error(key, error) from error
         except BotoCoreError as error:
             raise self.error(key, error) from error
-        return StoredObject(key, answer["ContentLength"], _recorded(answer), answer["LastModified"], answer["ETag"])
+        return StoredObject(
+            key, answer["ContentLength"], recorded_sha256(answer), answer["LastModified"], answer["ETag"]
+        )
 
     def hashes(self, key: str) -> ObjectHashes | None:
         """Downloads the object and returns its hashes, or None if S3 says that there is none."""
+        digest = hashlib.sha256()
         try:
             answer = self._client.get_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
-            digest = hashlib.sha256()
-            for block in answer["Body"].iter_chunks(_BLOCK):
-                digest.update(block)
+            try:
+                for block in answer["Body"].iter_chunks(_BLOCK):
+                    digest.update(block)
+            except FlexibleChecksumError:  # raised after the last byte
+                if recorded_sha256(answer) is None:  # nobody could tell from the hashes that these bytes are wrong
+                    raise
         except self._client.exceptions.NoSuchKey:
             return None
         except (ClientError, BotoCoreError) as error:
             raise self.error(key, error) from error
-        return ObjectHashes(digest.hexdigest(), _recorded(answer))
+        return ObjectHashes(digest.hexdigest(), recorded_sha256(answer))
 
     def sha256(self, key: str) -> str | None:
         """Hexadecimal SHA-256 of an object: S3's own, or of the bytes where it keeps none; None without object."""
@@ -232,11 +257,16 @@ class ObjectStore:
         try:
             for chunk in obstore.list(store, prefix=prefix.rstrip("/"), chunk_size=1000):
                 for found in chunk:
-                    last = found["path"]
-                    yield ListedObject(last, found["size"])
+                    key, size = found["path"], found["size"]
+                    if size == 0:  # its name may have ended in a slash, which obstore takes off: a console's "folder"
+                        raise _InexpressibleKeyError
+                    last = key
+                    yield ListedObject(key, size)
         except BaseError as error:
             if "illegal character" not in str(error) and "empty path segment" not in str(error):
                 raise self._fast_error(prefix, error) from error
+        except _InexpressibleKeyError:
+            pass
         else:
             return
         # A key that obstore cannot express, such as one with two slashes: somebody put it there, and it must be seen.
@@ -250,6 +280,9 @@ class ObjectStore:
             return ObjectStoreError(f"{where}: {sentence}", cause)
         if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
             return ObjectStoreError(f"{where}: {_NO_CREDENTIALS}", "s3_denied")
+        if isinstance(error, FlexibleChecksumError):
+            sentence = "the bytes that came are not those whose checksum S3 keeps"
+            return ObjectStoreError(f"{where}: {sentence}", "checksum_refused")
         return ObjectStoreError(f"{where}: {error}")
 
     def _list_slowly(self, prefix: str, after: str) -> Iterator[ListedObject]:
@@ -295,8 +328,10 @@ def explain_fast(error: Exception) -> tuple[Cause, str]:
     return "s3_unavailable", text.partition("Debug source:")[0][:300].strip()
 
 
-def _recorded(answer: HeadObjectOutputTypeDef | GetObjectOutputTypeDef) -> str | None:
-    """S3's SHA-256 of the whole object; that of a multipart upload is one of its parts' hashes, which is none."""
+def recorded_sha256(
+    answer: HeadObjectOutputTypeDef | GetObjectOutputTypeDef | PutObjectOutputTypeDef,
+) -> str | None:
+    """S3's SHA-256 of the whole object, hexadecimal; that of a multipart upload is one of its parts' hashes: None."""
     recorded = answer.get("ChecksumSHA256")
     if not recorded or "-" in recorded or answer.get("ChecksumType") == "COMPOSITE":
         return None

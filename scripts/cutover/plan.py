@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from cutover.alarm_table import Alarm, Bound, Budget, Incident, Severity, Silence, Table, Telemetry
 from cutover.data_tool_table import DataTools  # noqa: TC001 - pydantic reads the annotation
 from cutover.exit_codes import CommandError
+from cutover.preflight_table import Preflight  # noqa: TC001 - pydantic reads the annotation
 
 __all__ = ["Bound", "Deployment", "Mode", "Plan", "PlanError", "Scenario", "ServiceLevel", "Step", "Watch", "load"]
 
@@ -135,7 +136,9 @@ class DeploymentNames(Table):
     bucket: str
     role: str
     readonly_role: str
-    retirement_role: str | None = None  # where there is something to retire: production
+    # Where there is something to retire, which is production:
+    retirement_role: str | None = None
+    backups_bucket: str | None = None  # takes the archives
 
 
 class Rollback(Table):
@@ -209,6 +212,7 @@ class Plan(Table):
     silence: Silence
     budget: Budget
     data_tools: DataTools
+    preflight: Preflight
     steps: dict[int, Step]
     contacts: list[Contact] = Field(min_length=1)
     runbook_url: Annotated[str, Field(pattern=r"^https://")]
@@ -285,6 +289,10 @@ class Plan(Table):
             raise ValueError("modes: two modes have the same flags")
         return self
 
+    def deployment_of(self, bucket: str) -> Deployment | None:
+        """The deployment whose certificates lie in this bucket, None if the table has no such bucket."""
+        return next((name for name, names in self.deployments.items() if names.bucket == bucket), None)
+
     def watch(self, alarm_name: str) -> Watch:
         """What this alarm watches; a rollback trigger is always critical."""
         alarm = self.alarms[alarm_name]
@@ -297,6 +305,10 @@ class Plan(Table):
         if alarm.measure is None or alarm.alert is None or alarm.severity is None:  # the model forbids it
             raise ValueError(f"alarms.{alarm_name} watches nothing")
         return Watch(alarm.measure, alarm.alert, alarm.severity)
+
+    def without_data(self, alarm_name: str, deployment: str) -> str:
+        """What is run next where this alarm of this deployment has no data."""
+        return self.alarms[alarm_name].without_data.replace("{deployment}", deployment)
 
     def condition(self, alarm_name: str) -> str:
         """When this alarm fires, as a phrase: measure, limit, M of N periods (seconds)."""

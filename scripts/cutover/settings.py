@@ -12,7 +12,7 @@ from cutover.exit_codes import CommandError
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["Settings", "SettingsError", "add_arguments", "flag", "load", "parse_environment_file"]
+__all__ = ["Settings", "SettingsError", "add_arguments", "adopt", "flag", "load", "parse_environment_file"]
 
 STATE_DIRECTORY = "/var/lib/deltacrown-cutover"
 
@@ -60,21 +60,30 @@ def parse_environment_file(text: str) -> dict[str, str]:
     return values
 
 
+def adopt(environment_file: Path | None) -> None:
+    """Puts an environment file's assignments into this process's environment, where the AWS chain looks.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    if environment_file is not None:
+        os.environ.update(_read(environment_file))
+
+
 def load(environment_file: Path | None, *, role_arn: str | None = None) -> Settings:
     """Reads the settings; those of a file are put into this process's environment, where the AWS chain looks.
 
     Raises:
-        SettingsError: the file cannot be read, a setting is absent, or MEDIA_ROOT is no directory.
+        SettingsError: the file cannot be read, a setting is absent or no URL, or MEDIA_ROOT is no directory.
     """
-    if environment_file is not None:
-        os.environ.update(_read(environment_file))
+    adopt(environment_file)
     source = str(environment_file or "the environment")
     bucket = _required("AWS_STORAGE_BUCKET_NAME", source)
     return Settings(
         media_root=_directory(_required("MEDIA_ROOT", source), source),
         bucket=bucket,
         region=os.environ.get("AWS_S3_REGION_NAME") or "us-east-1",
-        endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or None,
+        endpoint_url=_endpoint(os.environ.get("AWS_ENDPOINT_URL_S3"), source),
         state_directory=Path(os.environ.get("CUTOVER_STATE_DIRECTORY") or STATE_DIRECTORY) / bucket,
         database_url=os.environ.get("DATABASE_URL", ""),
         role_arn=role_arn,
@@ -91,7 +100,7 @@ def flag(values: Settings, variable: str) -> bool:
         SettingsError: the file cannot be read any more, which is not the same as off.
     """
     source = os.environ if values.environment_file is None else _read(values.environment_file)
-    return source.get(variable, "").strip().lower() == "true"
+    return source.get(variable, "").lower() == "true"
 
 
 def _read(environment_file: Path) -> dict[str, str]:
@@ -108,6 +117,12 @@ def _required(name: str, source: str) -> str:
             f"{name} is not set in {source}: add it, or give --env-file /etc/deltacrown/<deployment>.env"
         )
     return value
+
+
+def _endpoint(value: str | None, source: str) -> str | None:
+    if value and not value.startswith(("https://", "http://")):
+        raise SettingsError(f"AWS_ENDPOINT_URL_S3 {value} of {source} is no URL: write https:// and the host")
+    return value or None
 
 
 def _directory(value: str, source: str) -> Path:

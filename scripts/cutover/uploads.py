@@ -8,19 +8,19 @@ import mimetypes
 import random
 import time
 import uuid
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cutover import plan
-from cutover.object_store import ObjectStoreError, explain_fast, fast_store, s3_client
+from cutover.object_store import ObjectStoreError, explain, explain_fast, fast_store, s3_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from obstore.store import S3Config
 
+    from cutover.object_store import Cause
     from cutover.settings import Settings
 
 __all__ = ["AlreadyThereError", "Server", "Uploader", "examine"]
@@ -84,31 +84,32 @@ class Uploader:
                     raise ObjectStoreError(f"s3://{self._bucket}/{key}: {sentence}", cause) from error
             else:
                 return
-            time.sleep(attempt * random.random())  # noqa: S311 - so that 24 threads do not come back at once
+            time.sleep(attempt * random.random())  # noqa: S311 - so that not all threads come back at once
 
 
 def examine(settings: Settings) -> Server:
     """Puts an object with a deliberately wrong SHA-256; what is stored in error is removed.
 
-    Where that cannot be tried, because S3 denies or does not answer, checksums count as not enforced.
+    Only an answer that names the checksum proves anything: 400 is also that of expired credentials. Where it cannot be
+    tried, because S3 denies or does not answer, checksums count as not enforced.
     """
     client = s3_client(settings, Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2}))
-    status = _put_wrong(client, settings.bucket, {"ServerSideEncryption": ENCRYPTION})
-    encrypts = status < HTTPStatus.INTERNAL_SERVER_ERROR
-    if not encrypts:  # a server that has no keys for SSE-S3 answers so; or it is down, as the second answer shows
-        status = _put_wrong(client, settings.bucket, {})
-        encrypts = status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    return Server(status == HTTPStatus.BAD_REQUEST, encrypts)
+    cause, encrypts = _put_wrong(client, settings.bucket, {"ServerSideEncryption": ENCRYPTION}), True
+    if cause == "s3_unavailable":  # a server without keys for SSE-S3 answers so; or it is down, as the second shows
+        cause = _put_wrong(client, settings.bucket, {})
+        encrypts = cause == "s3_unavailable"
+    return Server(cause == "checksum_refused", encrypts)
 
 
-def _put_wrong(client: S3Client, bucket: str, encryption: dict[str, Any]) -> int:
+def _put_wrong(client: S3Client, bucket: str, encryption: dict[str, Any]) -> Cause | None:
+    """Why the object was not stored, None if it was."""
     key = f"{plan.load().telemetry.probe.prefix}checksum-{uuid.uuid4()}"
     wrong = base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()
     try:
         client.put_object(Bucket=bucket, Key=key, Body=b"bytes", ChecksumSHA256=wrong, **encryption)
         client.delete_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        return error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return explain(str(error.response["Error"].get("Code")), None)[0]
     except BotoCoreError:
-        return HTTPStatus.SERVICE_UNAVAILABLE
-    return HTTPStatus.OK
+        return "s3_unavailable"
+    return None

@@ -141,6 +141,11 @@ class Exchange(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
         self.reply(status, headers, body[: len(body) // 2], announced=len(body))
 
+    def reply_damaged(self) -> None:
+        """The client gets other bytes than the stand-in keeps, as many of them, and the checksum of the right ones."""
+        status, headers, body = self._ask(self.body)
+        self.reply(status, headers, bytes(len(body)))
+
     def lose_answer(self) -> None:
         """The stand-in does what was asked, and the connection breaks before the client hears of it."""
         self._ask(self.body)

@@ -96,6 +96,14 @@ def test_a_damaged_record_is_an_error(site: Site) -> None:
     assert accept("--list") == 2
 
 
+def test_a_reason_may_hold_any_character(site: Site) -> None:
+    """A reason pasted from a document ends all commands: its line separator ends the record's line."""
+    row = site.add()
+    assert accept("--certificate-id", str(row.id), "--reason", "lost\u2028in\x852024 \N{PARAGRAPH SEPARATOR}") == 0
+    assert [found.reason for found in Accepted(site.settings).records()] == ["lost\u2028in\x852024"]
+
+
+@pytest.mark.usefixtures("capsys")  # in memory: the limit holds for a captured standard error, too
 def test_a_full_disk_leaves_no_half_line(site: Site) -> None:
     """Half a line makes the record unreadable, and with it every report."""
     first, second = site.add(), site.add()

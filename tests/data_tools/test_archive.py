@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from cutover.retirement import manifest
 from cutover.retirement.multipart import PARTS, SMALLEST_PART, part_bytes
@@ -51,7 +52,7 @@ def members(body: bytes) -> dict[str, bytes]:
 def test_the_archive_is_the_local_tree_with_its_manifest(site: Site, tmp_path: Path) -> None:
     """Years later the archive does not unpack, lacks files, or nobody can say whether it is whole."""
     first, second = migrated(site, 2)
-    strange = site.path("certificates/pdf/\u00e4\\b\udcff.pdf")  # no UTF-8
+    strange = site.path("certificates/pdf/\u00e4\\b\nc" + "d" * 200 + "\udcff.pdf")  # two lines, and no UTF-8
     strange.write_bytes(b"")
     assert run(site, "quarantine", "--limit", "1").code == 0
     before = {
@@ -72,6 +73,28 @@ def test_the_archive_is_the_local_tree_with_its_manifest(site: Site, tmp_path: P
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(body)
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", manifest.MEMBER], cwd=tmp_path, check=True)
+
+
+def test_an_archive_of_nothing_is_none(site: Site) -> None:
+    """The export was not mounted, and the proof of no file at all passes for a proven archive."""
+    ended = archive(site)
+    assert (ended.code, stored(site)) == (1, {})
+    assert "no file to archive" in ended.errors
+
+
+def test_the_archive_goes_where_the_table_says(site: Site, tmp_path: Path) -> None:
+    """Another bucket's certificates land in production's archive, because somebody forgot to name theirs."""
+    document = yaml.safe_load((Path(__file__).parents[2] / "ops" / "cutover.yml").read_text(encoding="utf-8"))
+    assert document["deployments"]["production"]["backups_bucket"] == "deltacrown-backups"
+    migrated(site)
+    refused = run(site, "archive")
+    assert refused.code == 2
+    assert f"no backups bucket for {site.bucket}" in refused.errors
+    document["deployments"]["production"] |= {"bucket": site.bucket, "backups_bucket": site.backups_bucket}
+    (tmp_path / "cutover.yml").write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    table = str(tmp_path / "cutover.yml")
+    ended = run(site, "archive", "--role-arn", site.roles.retirement, CUTOVER_PLAN=table)
+    assert (ended.code, ended.document["bucket"]) == (0, site.backups_bucket)
 
 
 def test_the_proof_can_be_repeated_and_says_no(site: Site) -> None:

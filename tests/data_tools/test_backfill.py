@@ -7,13 +7,18 @@ import hashlib
 import json
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cutover import control
+from cutover.backfill import token
+
 if TYPE_CHECKING:
     import subprocess
 
+    from rehearsal.aws_stand_in import AwsStandIn
     from tests.data_tools.certificate_site import Site
 
 HEADER = """=== Certificate S3 Backfill (DRY-RUN) ===
@@ -31,8 +36,8 @@ def document(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return found
 
 
-def start_id(token: str) -> int:
-    return int(json.loads(base64.b64decode(token))["start_id"])
+def start_id(text: str) -> int:
+    return int(json.loads(base64.b64decode(text))["start_id"])
 
 
 def causes(found: dict[str, Any]) -> dict[str, str]:
@@ -103,6 +108,16 @@ def test_dry_run_finds_what_the_real_run_finds_and_cannot_write(site: Site) -> N
     real = site.run("backfill", "--json")
     assert causes(document(real)) == causes(found)
     assert [row.id for row in site.rows() if row.marked] == [good.id]
+
+
+def test_dry_run_without_its_bucket_is_no_pass(site: Site, aws: AwsStandIn) -> None:
+    """A HEAD in a bucket that is not there answers 404 as for an absent object: `Would migrate: 1, Errors: 0`."""
+    site.add()
+    root = {"AWS_ACCESS_KEY_ID": aws.access_key, "AWS_SECRET_ACCESS_KEY": aws.secret_key, "AWS_SESSION_TOKEN": ""}
+    done = site.run("backfill", "--dry-run", environment={"AWS_STORAGE_BUCKET_NAME": "certificates-typo", **root})
+    assert done.returncode == 4
+    assert "certificates-typo" in done.stderr
+    assert "NoSuchBucket" in done.stderr
 
 
 def test_certificate_with_one_unusable_file_uploads_neither(site: Site) -> None:
@@ -189,6 +204,14 @@ def test_unsafe_names_are_refused(site: Site, name: str) -> None:
     assert site.objects() == {}
 
 
+def test_name_cannot_write_lines_of_its_own(site: Site) -> None:
+    """A token or a METRIC in a certificate's name would be taken for the run's own."""
+    site.add(pdf=None, image=None, file_pdf="x\nRESUME_TOKEN forged")
+    done = site.run("backfill")
+    assert r"certificate 1, 'x\nRESUME_TOKEN forged': unsafe_name" in done.stdout
+    assert "RESUME_TOKEN forged" not in done.stdout.splitlines()
+
+
 def test_longest_key_that_s3_takes(site: Site) -> None:
     """S3 takes 1,024 bytes, not characters; the table's own limit was once raised by somebody."""
     site.execute("ALTER TABLE {table} ALTER COLUMN file_pdf TYPE text")
@@ -216,8 +239,8 @@ def test_dry_run_prints_the_runbooks_form(site: Site) -> None:
     end = lines[lines.index("=== Summary ===") :]
     assert end[1:5] == ["Total found: 3", "Would migrate: 3", "Would skip (already migrated): 0", "Errors: 0"]
     assert re.fullmatch(r"Duration: \d+\.\d seconds", end[5])
-    token = base64.b64encode(json.dumps({"start_id": rows[2].id + 1}).encode()).decode()
-    assert end[-2:] == [f"Resume token: {token}", f"RESUME_TOKEN {token}"]
+    encoded = base64.b64encode(json.dumps({"start_id": rows[2].id + 1}).encode()).decode()
+    assert end[-2:] == [f"Resume token: {encoded}", f"RESUME_TOKEN {encoded}"]
     assert "\x1b" not in done.stdout + done.stderr
 
 
@@ -232,6 +255,65 @@ def test_limit_and_token_go_on_where_the_last_run_ended(site: Site) -> None:
     assert (second["migrated"], start_id(second["resume_token"])) == (2, rows[4].id + 1)
     third = document(site.run("backfill", "--json", "--resume-token", f"{rows[4].id + 1}:2026-11-24T10:00:00"))
     assert (third["migrated"], [row.marked for row in site.rows()]) == (1, [True, False, True, True, True, True])
+
+
+def test_migrated_ones_are_counted_with_a_limit_as_without(site: Site) -> None:
+    """`Skipped (already migrated): 0` after a night's run reads as if nothing had been done."""
+    rows = [site.add(marked=True), site.add(marked=True), site.add(), site.add(marked=True)]
+    first = document(site.run("backfill", "--json", "--limit", "1"))
+    assert (first["found"], first["migrated"], first["already_migrated"]) == (3, 1, 2)
+    again = document(site.run("backfill", "--json", "--limit", "100"))
+    assert (again["found"], again["migrated"], again["already_migrated"]) == (4, 0, 4)
+    site.execute("UPDATE {table} SET migrated_to_s3_at = NULL WHERE id = %s", rows[2].id)
+    site.path(rows[2].keys[1]).unlink()
+    failed = document(site.run("backfill", "--json", "--limit", "1"))
+    assert (failed["found"], failed["already_migrated"], len(failed["errors"])) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["RESUME_TOKEN", "eyJzdGFydF9pZCI6IDUwMDB9"],
+        ["RESUME_TOKEN eyJzdGFydF9pZCI6IDUwMDB9\n"],
+        ["RESUME_TOKEN", "eyJzdGFydF9pZCI6IDYwMDB9", "RESUME_TOKEN", "eyJzdGFydF9pZCI6IDUwMDB9"],
+        ["5000:1764000000.25"],
+        ["5000:2026-11-24T10:00:00+06:00"],
+        ["5000:2026-11-24 10:00:00.123456+00:00"],
+        ["5000:2026-11-24", "10:00:00"],
+    ],
+)
+def test_token_forms(words: list[str]) -> None:
+    """An hour that is taken for an id goes over half the table again."""
+    assert token.decode(words) == 5000
+
+
+def test_rate_holds_for_fewer_rows_than_a_batch(site: Site) -> None:
+    """Ten certificates a second were asked for, because S3 throttles, and two hundred come at once."""
+    site.add_many([(b"%PDF-1", None)] * 6)
+    found = document(site.run("backfill", "--json", "--max-rate", "2"))
+    assert (found["migrated"], found["errors"]) == (6, [])
+    assert found["duration_s"] >= 2  # at 0, 1 and 2 s
+
+
+def test_flag_turned_off_ends_a_paused_run(site: Site) -> None:
+    """Scenario 3 turns the flag off while the run is paused; resumed, it stores one batch more."""
+    site.add_many([(b"%PDF-1", None)] * 6)
+    file = site.environment_file()
+    with site.start("backfill", "--env-file", str(file), "--max-rate", "2") as process:
+        assert process.stdout is not None
+        assert any(line.startswith("BACKFILL") for line in process.stdout)
+        assert site.run("pause").returncode == 0
+        deadline = time.monotonic() + 20
+        while (run := control.running(site.settings, "backfill")) and run.phase != "paused":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        stored = len(site.keys())
+        assert stored == sum(row.marked for row in site.rows())  # what was stored before the pause is marked in it
+        site.environment_file(CERT_S3_BACKFILL_ENABLED="false")
+        output = process.communicate(timeout=10)[0]
+    assert process.returncode == 2
+    assert "flag was turned off" in output
+    assert len(site.keys()) == stored < 6
 
 
 def test_empty_token_starts_anew(site: Site) -> None:
@@ -274,6 +356,8 @@ def test_flag_off_uploads_nothing(site: Site) -> None:
         (("--max-rate", "nan"), "is no number of certificates a second"),
         (("--resume-token", "nonsense"), "is no token"),
         (("--resume-token", "eyJzdGFydF9pZCI6IC0xfQ=="), "is no token"),
+        (("--resume-token", "9999999999999999999:2026-11-24T10:00:00"), "is no token"),
+        (("--key", "\udcff.pdf"), "is no UTF-8"),
         (("--resume-token", "RESUME_TOKEN"), "there is no token"),
         (("--env-file", "/nowhere.env"), "cannot be read"),
     ],

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import io
 import json
 import time
 import unicodedata
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import cli
+from cutover import cli, local_files
 from cutover.accepted import Accepted
 from cutover.catalogue import Catalogue
+from cutover.consistency import check as check_module
 from cutover.consistency import confirm
 from cutover.consistency.confirm import Confirmation
 from cutover.consistency.merge import Kind, Suspect
 from tests.data_tools import s3_proxy
 from tests.data_tools.certificate_site import AGE, PDF
+from tests.data_tools.s3_proxy import Exchange
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cutover.catalogue import CatalogueKey
+    from cutover.object_store import ListedObject
     from tests.data_tools.account import Account
     from tests.data_tools.certificate_site import Row, Site
 
@@ -246,6 +253,59 @@ def test_a_file_that_is_no_file_is_not_followed(site: Site) -> None:
     assert entry["witnesses"]["local"] == "unsafe name"
 
 
+def test_a_file_that_may_not_be_read_is_no_verdict(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as a user who may not read the files, each of them disagrees, and the report calls for a rollback."""
+    migrated(site)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "cert.pdf")
+
+    monkeypatch.setattr(local_files, "sha256", refuse)
+    found = check(code=4)
+    assert found["verdict"] == "ERROR"
+    assert f"{site.media_root}/certificates/" in found["stderr"]
+    assert "cannot be read (Permission denied)" in found["stderr"]
+
+
+def test_a_download_that_breaks_off_is_begun_again(
+    site: Site, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After hours an audit of all objects says nothing, because one connection broke."""
+    (row,) = migrated(site)
+    with s3_proxy.running(account.aws) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint_url)
+        proxy.script = lambda request: Exchange.reply_cut if request.operation == "get" and request.number < 3 else None
+        assert check(code=0, command="audit")["sampled"] == 2
+        assert proxy.count("get", row.keys[0]) == 3
+        proxy.script = lambda request: Exchange.reply_cut if request.operation == "get" else None
+        assert check(code=4, command="audit")["verdict"] == "ERROR"
+
+
+def test_bytes_that_rotted_in_s3_are_named_and_stop_nobody(
+    site: Site, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client refuses a body that is not what S3 recorded: that is a finding on one key, not an outage."""
+    rotten, good = migrated(site, 2)
+
+    with s3_proxy.running(account.aws) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint_url)
+        damaged = ("get", rotten.keys[1])
+        proxy.script = lambda request: Exchange.reply_damaged if (request.operation, request.key) == damaged else None
+        found = check(code=1, command="audit")
+    assert [(each["key"], each["disagrees"]) for each in found["different"]] == [(rotten.keys[1], ["s3"])]
+    assert good.keys[0] not in str(found["different"])
+
+
+def test_a_folder_made_in_the_console_is_no_object(site: Site) -> None:
+    """It is an empty object whose name ends in a slash: somebody clicked, and nobody's certificate is concerned."""
+    (row,) = migrated(site)
+    folder = row.keys[0].rpartition("/")[0]
+    site.store(f"{folder}-archive/x.pdf", PDF)
+    site.store(f"{folder}/", b"")
+    found = check("--sample", "0", code=1)
+    assert found["orphaned"] == [f"{folder}-archive/x.pdf"]
+
+
 def test_the_read_only_role_suffices(site: Site) -> None:
     """Whoever looks must not need the right to write; and the table must refuse it even by mistake."""
     migrated(site)
@@ -288,6 +348,40 @@ def test_a_row_that_is_committed_a_moment_later_is_waited_for(site: Site, monkey
     monkeypatch.setattr(confirm, "SETTLE_SECONDS", 1)
     monkeypatch.setattr(time, "sleep", lambda _: site.add(image=None, file_pdf="certificates/pdf/late.pdf"))
     assert check("--sample", "0", code=0)["orphaned"] == []
+
+
+def test_what_is_marked_while_the_bucket_is_listed_is_not_missing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listing begins before the table is read: a backfill beside it marks rows whose page has passed."""
+    migrated(site)
+    row, keys = site.add(), Catalogue.keys
+
+    def late(self: Catalogue) -> Iterator[CatalogueKey]:
+        site.store_files(row)
+        site.execute("UPDATE {table} SET migrated_to_s3_at = now() WHERE id = %s", row.id)
+        return keys(self)
+
+    @contextmanager
+    def listed(items: Iterator[ListedObject]) -> Iterator[Iterator[ListedObject]]:
+        yield iter(list(items))
+
+    monkeypatch.setattr(Catalogue, "keys", late)
+    monkeypatch.setattr(check_module, "read_ahead", listed)
+    assert check("--sample", "0", code=0)["missing"] == []
+
+
+def test_an_object_that_is_marked_a_moment_later_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backfill stores the objects of old rows before it marks them; a check beside it pages for its last batch."""
+    migrated(site)
+    row = site.add()
+    site.store_files(row)
+    assert len(check("--sample", "0", code=1)["unmarked_present"]) == 2
+
+    def marked(_: float) -> None:
+        site.execute("UPDATE {table} SET migrated_to_s3_at = now() WHERE id = %s", row.id)
+
+    monkeypatch.setattr(confirm, "SETTLE_SECONDS", 1)
+    monkeypatch.setattr(time, "sleep", marked)
+    assert check("--sample", "0", code=0)["unmarked_present"] == []
 
 
 def test_a_listing_that_breaks_off_is_no_listing(site: Site, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

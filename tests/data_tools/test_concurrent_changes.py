@@ -96,6 +96,16 @@ def test_files_that_change_under_their_names_are_not_marked(site: Site, proxy: S
     assert third.id not in unmarked(site)
 
 
+def test_a_file_that_changes_while_the_other_one_is_stored_is_not_marked(site: Site, proxy: S3Proxy) -> None:
+    """The PDF was stored and looked at, and is written again during the PNG's upload: the mark calls them equal."""
+    (row,) = issue(site, 1)
+    pdf = row.file_pdf or ""
+    meanwhile(proxy, {row.file_image: lambda: _damage(site, pdf)})
+    code, answer = backfill(site, proxy=proxy)
+    assert (code, causes(answer)) == (1, {pdf: "changed_while_read"})
+    assert unmarked(site) == [row.id]
+
+
 def test_what_vanishes_meanwhile_is_told_and_stops_nobody(site: Site, proxy: S3Proxy) -> None:
     """Somebody clears the disk, and the marks say that nothing was lost; or a row that is gone ends the run."""
     cleared, deleted, *others = issue(site, 4)

@@ -236,6 +236,21 @@ def test_a_state_directory_that_cannot_be_written_is_named(values: Settings, env
         assert not run.state().paused
 
 
+def test_a_run_ends_well_without_the_file_of_its_orders(values: Settings) -> None:
+    """Whoever tidies the state directory must not take the summary and the token from a run."""
+    with Control(values, "backfill"):
+        (values.state_directory / "control-backfill.json").unlink()
+    assert control.running(values, "backfill") is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rate", "rows"), [(200, None, 200), (200, 1000.0, 200), (200, 9.7, 9), (50, 0.2, 1)]
+)
+def test_a_batch_has_a_seconds_rows_at_most(wanted: int, rate: float | None, rows: int) -> None:
+    """With a batch of 200 at once, `--max-rate 10` is twenty seconds of full speed for a throttled S3."""
+    assert control.batch_rows(wanted, rate) == rows
+
+
 @pytest.mark.parametrize("rate", ["0", "-1", "fast", "nan"])
 def test_a_rate_that_is_none_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A rate of 0 would divide by zero in the run, not in the command."""

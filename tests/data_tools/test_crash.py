@@ -10,6 +10,7 @@ import pytest
 from tests.data_tools import s3_proxy
 from tests.data_tools.backfill_runs import backfill, check_all_migrated, check_marks, issue, last_token, through
 from tests.data_tools.crashes import kill_and_resume, remaining_output, started
+from tests.data_tools.s3_proxy import Gate
 
 if TYPE_CHECKING:
     from rehearsal.aws_stand_in import AwsStandIn
@@ -42,3 +43,20 @@ def test_a_signal_leaves_a_token_that_skips_nothing(site: Site, aws: AwsStandIn,
     code, answer = backfill(site, "--resume-token", token)
     assert (code, answer["errors"]) == (0, [])
     check_all_migrated(site)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_upload_is_obeyed_at_once(
+    site: Site, aws: AwsStandIn, number: signal.Signals
+) -> None:
+    """S3 is silent, the run looks whether it checks checksums, and `systemctl stop` ends it without a word."""
+    issue(site, 1)
+    gate = Gate()
+    with s3_proxy.running(aws) as proxy:
+        proxy.script = lambda request: gate if request.operation == "put" else None
+        process = started(site, environment=through(proxy))
+        gate.wait()
+        process.send_signal(number)
+        assert process.wait(timeout=5) == 130
+        gate.open()
+    assert remaining_output(process).splitlines()[-1].startswith("RESUME_TOKEN ")

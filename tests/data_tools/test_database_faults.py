@@ -6,17 +6,19 @@ import threading
 import time
 from typing import TYPE_CHECKING, LiteralString
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.data_tools import s3_proxy
 from tests.data_tools.backfill_runs import backfill, check_all_migrated, check_marks, document, issue, through
 from tests.data_tools.crashes import remaining_output, started
+from tests.data_tools.postgres import TABLE
 from tests.data_tools.s3_proxy import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import psycopg
     from psycopg.rows import TupleRow
 
     from rehearsal.aws_stand_in import AwsStandIn
@@ -50,6 +52,22 @@ def test_a_database_that_restarts_in_the_middle_is_waited_for(
     gate.wait()
     cluster.control("restart", "--mode=immediate")
     gate.open()
+    output = remaining_output(process)
+    assert process.returncode == 0, output
+    check_all_migrated(site)
+
+
+def test_a_deadlock_over_the_marks_is_tried_again(site: Site, cluster: Cluster, database: Database) -> None:
+    """The sweep marks the same rows in another order, and the night's backfill ends with an error of the database."""
+    first, second = issue(site, 2)
+    change = sql.SQL("UPDATE {} SET revoked_reason = 'x' WHERE id = %s").format(sql.Identifier(TABLE))
+    address = f"host={cluster.directory} port={cluster.port} user=postgres dbname={database.name}"
+    with psycopg.connect(address) as rival, database.connect() as administrator:
+        rival.execute("SET deadlock_timeout = '1min'")  # so that not the rival is refused
+        rival.execute(change, (second.id,))
+        process = started(site)
+        _wait_for(administrator, "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        rival.execute(change, (first.id,))
     output = remaining_output(process)
     assert process.returncode == 0, output
     check_all_migrated(site)

@@ -16,6 +16,7 @@ from cutover.doctor import bucket, identity, permissions, s3_calls, transport
 from cutover.doctor.finding import Finding, Subject
 from cutover.exit_codes import ExitCode
 from cutover.plan import DeploymentNames
+from tests.data_tools.retired import run
 from tests.data_tools.stub_s3 import stub_s3
 
 if TYPE_CHECKING:
@@ -79,6 +80,14 @@ def allow(account: Account, role: str, effect: str, *actions: str) -> None:
     statement = {"Effect": effect, "Action": [f"s3:{action}" for action in actions], "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     account.iam.put_role_policy(RoleName=role, PolicyName="changed-by-hand", PolicyDocument=document)
+
+
+@pytest.mark.parametrize("command", ["doctor", "check"])
+def test_an_endpoint_that_is_no_url_is_named(site: Site, command: str) -> None:
+    """Whoever forgets `https://` gets a traceback from the very command that is to say what is wrong."""
+    ended = run(site, command, AWS_ENDPOINT_URL_S3="minio:9000")
+    assert (ended.code, ended.errors.count("\n")) == (2, 1)
+    assert "AWS_ENDPOINT_URL_S3 minio:9000 of the environment is no URL" in ended.errors
 
 
 @pytest.mark.usefixtures("table_file")

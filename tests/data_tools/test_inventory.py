@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -99,6 +100,16 @@ def test_parquet_needs_no_manifest(tmp_path: Path) -> None:
     inventory = Inventory([parquet_inventory(tmp_path, [*PAST, *CURRENT])], BUCKET)
     assert list(inventory.objects()) == by_bytes(CURRENT)
     assert inventory.as_of == TAKEN
+
+
+def test_nothing_is_left_in_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB sorts in `.tmp` of the directory that a service was started in, which it may not write to."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spill"))
+    (tmp_path / "spill").mkdir()
+    inventory = Inventory([csv_inventory(tmp_path / "inventory", CURRENT)], BUCKET)
+    ((directory,),) = inventory._database.execute("SELECT current_setting('temp_directory')").fetchall()
+    assert directory.startswith(f"{tmp_path}/spill/")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import signal
 import time
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cutover import plan
+from cutover.retirement import tree
 from cutover.retirement.ledger import FILE_NAME, Ledger
+from tests.data_tools import s3_proxy
 from tests.data_tools.retired import (
     SETTLED,
     Ended,
@@ -27,8 +30,11 @@ from tests.data_tools.retired import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from tests.data_tools.account import Account
     from tests.data_tools.certificate_site import Row, Site
+    from tests.data_tools.s3_proxy import Exchange
 
 DAYS = plan.load().data_tools.retirement.quarantine_days
 
@@ -170,6 +176,39 @@ def test_what_is_not_proven_now_stays(site: Site) -> None:
     assert placed(site, other) == ["aside", "aside"]
     assert placed(site, good) == ["gone", "gone"]
     assert (quarantine_of(site) / "certificates/pdf/stray.pdf").exists()
+
+
+def test_s3s_word_is_not_enough(site: Site, account: Account) -> None:
+    """A server records the SHA-256 that it is told, and has other bytes: the right ones are deleted for ever."""
+    bad, good = retired(site, 2)
+
+    def other_bytes(exchange: Exchange) -> None:
+        exchange.reply(200, [("ETag", '"other"')], b"\x89PNG other")
+
+    with s3_proxy.running(account.aws) as proxy:
+        proxy.script = lambda request: other_bytes if (request.operation, request.key) == ("get", image(bad)) else None
+        looked = run(site, "purge", "--dry-run").document
+        ended = run(site, "purge", "--approve", looked["approve"], AWS_ENDPOINT_URL_S3=proxy.endpoint_url)
+        assert proxy.count("get", image(good)) == 1
+    assert (ended.code, ended.causes()) == (1, {bad.id: "conflict"})
+    assert [placed(site, row) for row in (bad, good)] == [["aside", "aside"], ["gone", "gone"]]
+
+
+def test_what_was_deleted_is_told_even_if_the_run_breaks_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails at the second file, and the report of what is gone for ever is lost with the run."""
+    rows = retired(site, 2)
+    wanted = run(site, "purge", "--dry-run").document["approve"]
+    remove = tree.remove
+
+    def remove_one(root: Path, name: str) -> None:
+        if name in rows[1].keys:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        remove(root, name)
+
+    monkeypatch.setattr(tree, "remove", remove_one)
+    ended = run(site, "purge", "--approve", wanted)
+    assert (ended.code, ended.document["files"]) == (5, 2)
+    assert [placed(site, row) for row in rows] == [["gone", "gone"], ["aside", "aside"]]
 
 
 def test_while_local_copies_are_needed_nothing_is_deleted(site: Site) -> None:

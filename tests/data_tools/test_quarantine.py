@@ -9,10 +9,12 @@ import random
 import signal
 import subprocess
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cutover.catalogue import Catalogue, CatalogueError
 from cutover.retirement.ledger import FILE_NAME, Entry, Ledger, LedgerError
 from cutover.retirement.window import until, window
 from tests.data_tools.retired import (
@@ -28,9 +30,10 @@ from tests.data_tools.retired import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from cutover.catalogue import Certificate, Selection
     from tests.data_tools.certificate_site import Row, Site
 
 NOW = datetime.datetime(2026, 11, 24, 12, 0, tzinfo=datetime.UTC)
@@ -96,6 +99,14 @@ def test_an_unproven_certificate_keeps_both_files_and_is_named(site: Site) -> No
     assert placed(site, good) == ["aside", "aside"]
 
 
+def test_a_file_that_is_no_certificates_stays(site: Site) -> None:
+    """A wrong row names a file of another kind, which `restore` would not look for."""
+    row = site.add(b"%PDF elsewhere", None, file_pdf="avatars/a.pdf", marked=True)
+    site.store_files(row)
+    ended = run(site, "quarantine")
+    assert (ended.code, ended.causes(), placed(site, row)) == (1, {row.id: "unsafe_name"}, ["here"])
+
+
 def test_what_is_accepted_or_just_issued_makes_no_run_fail(site: Site) -> None:
     """Each nightly run fails from ordinary traffic, until nobody reads its exit code any more."""
     (accepted,) = migrated(site)
@@ -104,6 +115,34 @@ def test_what_is_accepted_or_just_issued_makes_no_run_fail(site: Site) -> None:
     ended = run(site, "quarantine")
     assert (ended.code, ended.document["too_young"], ended.causes()) == (0, 1, {accepted.id: "accepted"})
     assert placed(site, issued) == placed(site, accepted) == ["here", "here"]
+
+
+def test_two_names_of_one_file_are_put_aside_as_well(site: Site) -> None:
+    """`cp -al` made the quarantine: rename leaves both names, and files count as retired that are still served."""
+    (row,) = migrated(site)
+    before = content(site, row)
+    for key in row.keys:
+        (quarantine_of(site) / key).parent.mkdir(parents=True)
+        (quarantine_of(site) / key).hardlink_to(site.path(key))
+    assert run(site, "quarantine").document["files"] == 2
+    assert placed(site, row) == ["aside", "aside"]
+    assert {key: (quarantine_of(site) / key).read_bytes() for key in before} == before
+
+
+def test_what_moved_is_told_even_if_the_run_breaks_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database goes away at the hundredth batch, and nobody knows what was put aside before."""
+    rows = migrated(site, 3)
+    pages = Catalogue.pages
+
+    def one_page(self: Catalogue, selection: Selection, size: int) -> Iterator[list[Certificate]]:
+        yield from islice(pages(self, selection, size), 1)
+        raise CatalogueError("the database went away")
+
+    monkeypatch.setattr(Catalogue, "pages", one_page)
+    ended = run(site, "quarantine", "--batch-size", "1")
+    assert (ended.code, ended.document["files"]) == (4, 2)
+    assert ended.errors == "cutover: the database went away\n"
+    assert [placed(site, row)[0] for row in rows] == ["aside", "here", "here"]
 
 
 def test_a_quarantined_file_is_not_overwritten_by_other_bytes(site: Site) -> None:
@@ -186,19 +225,47 @@ def test_the_directory_must_take_files_by_rename_and_not_be_served(site: Site, t
     assert placed(site, row) == ["here", "here"]
 
 
-def test_a_mount_of_its_own_is_found_out_before_the_first_file(site: Site) -> None:
-    """Where exactly MEDIA_ROOT is mounted, the folder beside it has the same device number, and takes no rename."""
+@pytest.fixture
+def mounted(site: Site) -> Iterator[Path]:
+    """MEDIA_ROOT as a mount of its own, whose device number is the one of the folder beside it."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount")
-    (row,) = migrated(site)
     subprocess.run(["mount", "--bind", site.media_root, site.media_root], check=True)
-    try:
-        ended = run(site, "quarantine")
-    finally:
-        subprocess.run(["umount", site.media_root], check=True)
-    assert ended.code == 2
-    assert "mount the folder that holds it" in ended.errors
-    assert placed(site, row) == ["here", "here"]
+    yield site.media_root
+    subprocess.run(["umount", site.media_root], check=True)
+
+
+def test_where_media_root_is_a_mount_the_quarantine_is_within_and_closed(site: Site, mounted: Path) -> None:
+    """An export cannot be retired at all; or the web server goes on serving what was retired."""
+    (row,) = migrated(site)
+    before = content(site, row)
+    elsewhere = run(site, "quarantine", "--directory", str(quarantine_of(site)))
+    assert (elsewhere.code, placed(site, row)) == (2, ["here", "here"])
+    assert f"or {mounted / '.cutover-quarantine'}" in elsewhere.errors
+    assert not quarantine_of(site).exists()
+    ended = run(site, "quarantine")
+    within = mounted / ".cutover-quarantine"
+    assert (ended.code, ended.document["files"], ended.document["directory"]) == (0, 2, str(within))
+    assert {key: (within / key).read_bytes() for key in before} == before
+    assert (within.stat().st_uid, within.stat().st_mode & 0o777) == (0, 0o700)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat"]
+    assert subprocess.run([*nobody, within / pdf(row)], check=False, capture_output=True).returncode == 1
+    (site.settings.state_directory / "quarantine-directory").unlink()  # another machine has no record
+    assert run(site, "restore", "--quarantined-only").document["from_quarantine"] == 2
+    assert content(site, row) == before
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o750), (0, 0o701), (65534, 0o700)])
+def test_a_quarantine_within_that_others_may_enter_is_refused(site: Site, mounted: Path, owner: int, mode: int) -> None:
+    """The one directory under MEDIA_ROOT that must not be served is."""
+    (row,) = migrated(site)
+    within = mounted / ".cutover-quarantine"
+    within.mkdir()
+    within.chmod(mode)
+    os.chown(within, owner, owner)
+    ended = run(site, "quarantine")
+    assert (ended.code, placed(site, row)) == (2, ["here", "here"])
+    assert f"belongs to user {owner} with mode {mode:03o}" in ended.errors
 
 
 def test_a_restore_finds_the_directory_that_was_named(site: Site, tmp_path: Path) -> None:

@@ -134,6 +134,14 @@ def test_what_cannot_be_restored_is_named_and_stops_nothing_else(site: Site) -> 
     assert leftovers(site) == []
 
 
+def test_a_certificate_that_does_not_exist_is_not_restored(site: Site) -> None:
+    """A mistyped number ends with 0, and the customer's certificate is still gone."""
+    (row,) = migrated(site)
+    ended = run(site, "restore", "--certificate-id", str(row.id), "--certificate-id", "4711")
+    assert ended.code == 2
+    assert "certificates 4711 are not in the table" in ended.errors
+
+
 def test_only_the_named_certificates_and_only_so_many(site: Site) -> None:
     """One customer's certificate is wanted back, and the whole tree is moved."""
     aside, gone, other = migrated(site, 3)

@@ -141,6 +141,30 @@ def test_a_comparison_that_breaks_off_marks_nothing(site: Site, proxy: S3Proxy) 
     check_all_migrated(site)
 
 
+def test_a_comparison_with_damaged_bytes_is_no_conflict(site: Site, proxy: S3Proxy) -> None:
+    """`s3_unavailable` sends an operator to the network, and `conflict` to two files that are equal."""
+    (row,) = issue(site, 1)
+    for key in row.keys:
+        site.store(key, site.path(key).read_bytes(), checksum=False)
+    proxy.script = lambda request: Exchange.reply_damaged if request.operation == "get" else None
+    code, answer = backfill(site, proxy=proxy)
+    assert (code, set(causes(answer).values())) == (1, {"checksum_refused"})
+    assert [row.marked for row in check_marks(site)] == [False]
+
+
+def test_a_refusal_for_another_reason_proves_no_checksums(site: Site, proxy: S3Proxy) -> None:
+    """400 is what expired credentials are answered with, too: taken for proof, damaged uploads are marked later."""
+    (row,) = issue(site, 1)
+    proxy.script = lambda request: (
+        refusal(400, "ExpiredToken") if request.operation == "put" and not _is_upload(request) else None
+    )
+    result = site.run("backfill", environment=through(proxy))
+    assert result.returncode == 0
+    assert "does not refuse a wrong SHA-256" in result.stderr
+    assert all(proxy.count("get", key) == 1 for key in row.keys)
+    check_all_migrated(site)
+
+
 def test_a_server_without_checksums_is_found_out_and_read_back(site: Site, proxy: S3Proxy) -> None:
     """A store that ignores the SHA-256 keeps a damaged upload, and the mark says that it was verified."""
     damaged, *others = issue(site, ROWS)

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cutover import cli
-from cutover.backfill.shard import Order, unfit
+from cutover.backfill.shard import Order, Shard, _done_before, unfit
 from cutover.catalogue import Catalogue
+from cutover.settings import SettingsError
 from rehearsal.service_process import free_port
 
 if TYPE_CHECKING:
@@ -288,6 +289,16 @@ def test_worker_of_another_deployment_is_unfit(site: Site, changed: dict[str, An
     reason = unfit(dataclasses.replace(order, **changed))
     assert reason is not None
     assert says in reason
+
+
+def test_worker_of_another_table_says_so(site: Site) -> None:
+    """None of the shard's certificates is in the worker's table, and the shard counts as done."""
+    row = site.add()
+    order = Order("run", None, None, site.bucket, site.settings.endpoint_url, False, False, False, True, 10, 2)
+    with Catalogue(site.settings, read_only=True) as catalogue:
+        assert _done_before(order, Shard((row.id,), row.created_at), catalogue) == []
+        with pytest.raises(SettingsError, match="another table"):
+            _done_before(order, Shard((row.id + 1,), row.created_at), catalogue)
 
 
 def test_scheduler_that_does_not_answer(site: Site) -> None:

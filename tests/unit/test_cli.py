@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,16 @@ def test_help_lists_every_command_and_no_other(capsys: pytest.CaptureFixture[str
     """A command outside of the list would only work when nobody names it first."""
     (text,) = help_of(capsys)
     assert set(re.findall(r"^    ([a-z]+)\b", text, re.MULTILINE)) == set(COMMANDS)
+
+
+def test_an_interrupted_command_does_not_say_that_it_did_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A purge that is interrupted twice says that nothing was changed."""
+
+    def interrupted(_: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    assert cli.outcome(interrupted, argparse.Namespace()) == 130
+    assert capsys.readouterr().err == "cutover: interrupted; what was done before stays done\n"
 
 
 def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

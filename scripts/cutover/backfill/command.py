@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from cutover import plan, settings
-from cutover.arguments import natural, positive, rate
+from cutover.arguments import key, natural, positive, rate
 from cutover.backfill import token
+from cutover.control import batch_rows
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--certificate-id", type=natural, action="append", default=[], metavar="N", help="only this; may be repeated"
     )
     parser.add_argument(
-        "--key", action="append", default=[], help="only the certificate that owns this file; may be repeated"
+        "--key", type=key, action="append", default=[], help="only the certificate that owns this file; may be repeated"
     )
     parser.add_argument("--verify-hash", action="store_true", help="read the SHA-256 back from S3 after each upload")
     parser.add_argument("--repair", action="store_true", help="put the local file in place of an object that differs")
@@ -83,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         options.start_id = token.decode(options.resume_token)
     elif options.resume_token is not None:  # as the runbook's `tail` of several logs gives it
         print("cutover: --resume-token without a token: from the start, passing what is migrated", file=sys.stderr)
+    options.batch_size = batch_rows(options.batch_size, options.max_rate)
     return Session(options, values, table).run()
 
 

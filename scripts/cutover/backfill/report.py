@@ -103,8 +103,7 @@ class Report:
 
     def _outcome(self, outcome: Outcome, *, dry_run: bool) -> None:
         for problem in outcome.problems:
-            key = problem.key or "its row"
-            self._say(f"[ERROR] certificate {problem.certificate_id}, {key}: {problem.cause}: {problem.detail}")
+            self._say(str(problem))
         if dry_run and not outcome.problems:
             for stored in outcome.stored:
                 what = "Would upload" if stored.uploaded else "Equal in S3 already"

@@ -28,6 +28,7 @@ Stopped = Literal["failures", "flag", "signal", "lock"]
 _IN_FLIGHT = 2  # batches: the second uploads while the slowest of the first is waited for
 _SIGNAL_SECONDS = 0.2  # how late a signal may be noticed
 _LAST_UPLOADS_SECONDS = 10.0  # how long what is under way may take after a signal, in all
+_ROW_CHANGED = "the row was changed or deleted while its files were stored, so it is not marked: run again"
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Summary:
     stopped: Stopped | None = None
     reason: str | None = None  # of the stop, for people
     next_id: int = 0
+    last_id: int = -1  # of the certificates that were dealt with
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -100,6 +102,7 @@ class Run:
     batch_size: int
     concurrency: int
     complete: bool = True  # nothing has been met yet that another attempt could mend
+    _in_flight: deque[Batch] = field(default_factory=deque)
     _left: float = _LAST_UPLOADS_SECONDS
 
     def execute(self) -> None:
@@ -109,42 +112,53 @@ class Run:
             CatalogueError: the database stayed away; the summary stands as of the last batch that was marked.
         """
         self.summary.next_id = self.selection.start_id
-        in_flight: deque[Batch] = deque()
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="upload")
         try:
             for batch in self._started(pool):
-                in_flight.append(batch)
-                if len(in_flight) == _IN_FLIGHT:
-                    self._finish(in_flight.popleft())
+                self._in_flight.append(batch)
+                if len(self._in_flight) == _IN_FLIGHT:
+                    self._finish(self._in_flight.popleft())
                 if self.summary.stopped:
                     break
-            while in_flight:
-                self._finish(in_flight.popleft())
+            while self._in_flight:
+                self._finish(self._in_flight.popleft())
             if self.stopping.is_set():
                 self.summary.stop("signal", "interrupted")
         except LockLostError as error:
             self.summary.stop("lock", str(error))
         finally:
-            for batch in in_flight:
+            for batch in self._in_flight:
                 _cancel(batch)
             pool.shutdown(wait=not self.stopping.is_set(), cancel_futures=True)
 
     def _started(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
         for number, rows in enumerate(self.catalogue.pages(self.selection, self.batch_size), start=1):
-            if not self.may_start(len(rows), self.stopping.is_set):
+            if not self.may_start(len(rows), self._ended):
                 return
             yield Batch(number, rows, [pool.submit(self.migrator.migrate, row) for row in rows])
+
+    def _ended(self) -> bool:
+        """Whether a signal or a finished batch ends the run; a batch that is done need not wait for the next one."""
+        while self._in_flight and all(future.done() for future in self._in_flight[0].futures):
+            self._finish(self._in_flight.popleft())
+        return self.stopping.is_set() or self.summary.stopped is not None
 
     def may_start(self, rows: int, ended: Callable[[], bool]) -> bool:
         """Whether the next `rows` may be begun, by kill switch, orders and signals; the summary says why not.
 
-        Waits while the run is paused or held back; whether it has `ended` is asked every second meanwhile.
+        Waits while the run is paused or held back; whether it has `ended` or was switched off is asked every second
+        meanwhile, and once more before the rows are begun.
         """
-        if self.stopping.is_set():
-            self.summary.stop("signal", "interrupted")
-        elif not self.summary.stopped and not self.may_run():
-            self.summary.stop("flag", "the backfill's flag was turned off")
-        elif self.control and not self.control.before_batch(rows, ended):
+
+        def halted() -> bool:
+            if ended():
+                return True
+            if not self.may_run():
+                self.summary.stop("flag", "the backfill's flag was turned off")
+            return self.summary.stopped is not None
+
+        begins = self.control.before_batch(rows, halted) if self.control else not halted()
+        if not begins:
             self.summary.stop("signal", "interrupted" if self.stopping.is_set() else "aborted by `cutover abort`")
         return self.summary.stopped is None
 
@@ -162,13 +176,12 @@ class Run:
         try:
             marked = {row.id for row in whole} if self.summary.dry_run else self.catalogue.mark(whole)
         except CatalogueError as error:
-            self.summary.failed += len(whole)
-            self.summary.errors += [
-                Problem(row.id, None, "database", f"verified, not marked: {error}") for row in whole
-            ]
+            for met in batch.outcomes:
+                self._count(met, Problem(met.row.id, None, "database", f"verified, not marked: {error}"))
             raise
         for row, outcome in zip(batch.rows, found, strict=True):
-            causes = {"never begun"} if outcome is None else self._count(outcome, marked=outcome.row.id in marked)
+            unmarked = None if row.id in marked else Problem(row.id, None, "changed_while_read", _ROW_CHANGED)
+            causes = {"never begun"} if outcome is None else self._count(outcome, unmarked)
             self.complete = self.complete and causes <= LASTING
             if self.complete:
                 self.summary.next_id = row.id + 1
@@ -202,17 +215,15 @@ class Run:
                 if self._left < 0:
                     return None
 
-    def _count(self, outcome: Outcome, *, marked: bool) -> set[str]:
-        """Adds a row to the summary and returns the causes why it is not done."""
+    def _count(self, outcome: Outcome, unmarked: Problem | None) -> set[str]:
+        """Adds a row to the summary and returns the causes why it is not done; `unmarked` says why it has no mark."""
         summary = self.summary
+        summary.last_id = outcome.row.id
         uploaded = [stored for stored in outcome.stored if stored.uploaded]
         summary.objects_uploaded += len(uploaded)
         summary.objects_already_equal += len(outcome.stored) - len(uploaded)
         summary.bytes += sum(stored.size for stored in uploaded)
-        problems = list(outcome.problems)
-        if not problems and not marked:
-            detail = "the row was changed or deleted while its files were stored, so it is not marked: run again"
-            problems.append(Problem(outcome.row.id, None, "changed_while_read", detail))
+        problems = outcome.problems or ((unmarked,) if unmarked else ())
         summary.errors += problems
         summary.failed += bool(problems)
         summary.migrated += not problems

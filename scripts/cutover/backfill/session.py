@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 from cutover import settings
@@ -15,15 +13,16 @@ from cutover.backfill.failure_stop import FailureStop
 from cutover.backfill.report import Report, document
 from cutover.backfill.run import Run, Summary
 from cutover.catalogue import Catalogue, CatalogueError, Selection
-from cutover.control import Control
+from cutover.control import Control, batch_rows
 from cutover.exit_codes import ExitCode
 from cutover.migration import Migrator
 from cutover.object_store import ObjectStore
-from cutover.stopping import asked_to_stop
+from cutover.stopping import asked_to_stop, interrupted_at_once, leave_at_once
 
 if TYPE_CHECKING:
     import argparse
 
+    from cutover.data_tool_table import Scheduler
     from cutover.plan import Plan
 
 __all__ = ["EXIT_CODES", "LOCK", "Session"]
@@ -53,7 +52,7 @@ class Session:
             UnknownCertificateError: an id or a file of the options is nobody's.
         """
         options, summary = self._options, self._summary
-        with Catalogue(self._values, read_only=options.dry_run) as catalogue:
+        with interrupted_at_once(), Catalogue(self._values, read_only=options.dry_run) as catalogue:
             selection = self._selection(catalogue)
             if not options.dry_run and not catalogue.lock(LOCK):
                 summary.stopped = "lock"
@@ -61,40 +60,34 @@ class Session:
             report = Report(
                 self._table.data_tools,
                 total=catalogue.count(selection),
-                batch_size=self._table.data_tools.scheduler.shard_size if options.scheduler else options.batch_size,
+                batch_size=self._scheduler.shard_size if options.scheduler else options.batch_size,
                 as_json=options.json,
             )
             report.header(self._header(), dry_run=options.dry_run)
             failure = None if summary.stopped else self._execute(catalogue, selection, report)
-            if failure is None and summary.stopped != "lock":
-                summary.already_migrated = self._already_migrated(catalogue, selection)
-        report.end(summary, self._table.cost)
-        if options.json:
-            print(document(summary), flush=True)
+        self._end(report)
         if failure is not None:
             print(f"cutover: {failure}", file=sys.stderr)
         code = ExitCode.ERROR if failure is not None else self._exit_code()
-        if summary.stopped == "signal" and threading.active_count() > 1:
-            # An upload that hangs would hold the interpreter back until it times out.
-            sys.stdout.flush()
-            os._exit(code)
+        if summary.stopped == "signal":
+            leave_at_once(code)
         return code
+
+    def _end(self, report: Report) -> None:
+        report.end(self._summary, self._table.cost)
+        if self._options.json:
+            print(document(self._summary), flush=True)
 
     def _execute(
         self, catalogue: Catalogue, selection: Selection, report: Report
     ) -> CatalogueError | SchedulerError | None:
         """Runs, and returns why it broke off, if the database or the workers stayed away."""
         options, tools = self._options, self._table.data_tools
-        store = ObjectStore(self._values, LOCK, connections=options.concurrency)
-        migrator = Migrator.for_server(
-            self._values,
-            tools,
-            store,
-            LOCK,
-            dry_run=options.dry_run,
-            verify=options.verify_hash,
-            repair=options.repair,
-        )
+        try:
+            migrator = self._migrator()
+        except KeyboardInterrupt:
+            self._summary.stop("signal", "interrupted before anything was stored")
+            return None
         control = None if options.dry_run else Control(self._values, "backfill", max_rate=options.max_rate)
         with control or contextlib.nullcontext(), asked_to_stop() as stopping:
             run = Run(
@@ -112,14 +105,34 @@ class Session:
             )
             try:
                 self._spread(run) if options.scheduler else run.execute()
+                if self._summary.stopped != "lock":
+                    self._summary.already_migrated = self._already_migrated(catalogue, selection)
             except (CatalogueError, SchedulerError) as error:
                 return error
             except KeyboardInterrupt:  # the second signal
                 self._summary.stopped, self._summary.reason = "signal", "interrupted twice, without waiting"
             except BaseException:
-                report.end(self._summary, self._table.cost)  # whatever it was, the token must be known
+                self._end(report)  # whatever it was, the token must be known
                 raise
         return None
+
+    def _migrator(self) -> Migrator:
+        options = self._options
+        store = ObjectStore(self._values, LOCK, connections=options.concurrency)
+        return Migrator.for_server(
+            self._values,
+            self._table.data_tools,
+            store,
+            LOCK,
+            dry_run=options.dry_run,
+            verify=options.verify_hash,
+            repair=options.repair,
+        )
+
+    @property
+    def _scheduler(self) -> Scheduler:
+        limits = self._table.data_tools.scheduler
+        return limits.model_copy(update={"shard_size": batch_rows(limits.shard_size, self._options.max_rate)})
 
     def _spread(self, run: Run) -> None:
         """Gives a run to the workers of a Dask scheduler."""
@@ -129,7 +142,7 @@ class Session:
             raise settings.SettingsError(
                 f"--scheduler needs the module {error.name}: install deltacrown-cutover[scheduler]"
             ) from error
-        Spread(self._options, self._values, self._table.data_tools.scheduler, run).execute()
+        Spread(self._options, self._values, self._scheduler, run).execute()
 
     def _may_run(self) -> bool:
         return self._options.dry_run or settings.flag(self._values, self._table.variables["backfill"])
@@ -158,10 +171,11 @@ class Session:
         """The marked rows that the run has passed by."""
         if selection.pending is None:
             return 0
-        whole = self._summary.stopped is None and selection.limit is None
-        end_id = None if whole else self._summary.next_id - 1
+        summary = self._summary
+        whole = summary.stopped is None and (selection.limit is None or summary.done < selection.limit)
+        end_id = None if whole else summary.last_id
         marked = catalogue.count(dataclasses.replace(selection, pending=False, limit=None, end_id=end_id))
-        return marked if self._summary.dry_run else max(0, marked - self._summary.migrated)
+        return marked if summary.dry_run else max(0, marked - summary.migrated)
 
     def _header(self) -> dict[str, object]:
         options = self._options

@@ -166,7 +166,8 @@ def _run(order: Order, shard: Shard, worker: _Worker) -> Result:
 def _done_before(order: Order, shard: Shard, catalogue: Catalogue) -> list[Certificate]:
     """The shard's rows that are marked by now, as an attempt whose worker was lost leaves them."""
     rows = catalogue.by_id(shard.ids)
-    if rows and rows[0].id == shard.ids[0] and rows[0].created_at != shard.created_at:
+    # No row of them all: they were deleted within the last seconds, or never were in this table.
+    if not rows or (rows[0].id == shard.ids[0] and rows[0].created_at != shard.created_at):
         raise SettingsError("DATABASE_URL leads to another table than the coordinator's: give the worker the same")
     return [row for row in rows if order.pending and row.migrated_at is not None]
 

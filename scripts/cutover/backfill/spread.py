@@ -138,6 +138,7 @@ class Spread:
         part = result.summary
         for name in ("migrated", "failed", "objects_uploaded", "objects_already_equal", "bytes", "errors"):
             setattr(summary, name, getattr(summary, name) + getattr(part, name))
+        summary.last_id = max(summary.last_id, part.last_id)
         summary.errors.sort(key=lambda problem: problem.certificate_id)
         if part.stopped is not None and part.reason is not None:
             summary.stop(part.stopped, part.reason)

@@ -17,6 +17,7 @@ __all__ = ["TokenError", "decode", "encode"]
 
 LAST_LINE = "RESUME_TOKEN"  # what the runbook greps for
 _WITH_TIME = re.compile(r"(\d{1,19}):[0-9T:.+Z-]*")
+_BLANK_IN_TIME = re.compile(r"(?<=:\d{4}-\d\d-\d\d) (?=\d\d:)")  # else its hour would be a token of its own
 
 
 class TokenError(CommandError):
@@ -37,21 +38,19 @@ def decode(words: Sequence[str]) -> int:
     Raises:
         TokenError: there is no token, or one cannot be read.
     """
-    tokens = [word for text in words for word in text.split() if word != LAST_LINE]
+    tokens = [word for word in _BLANK_IN_TIME.sub("T", " ".join(words)).split() if word != LAST_LINE]
     if not tokens:
         raise TokenError("--resume-token: there is no token; take the one behind RESUME_TOKEN in the last run's log")
     return min(_start_id(token) for token in tokens)
 
 
 def _start_id(token: str) -> int:
-    if found := _WITH_TIME.fullmatch(token):
-        return int(found[1])
     try:
-        document = json.loads(base64.b64decode(token, validate=True))
-        start_id = document["start_id"]
+        found = _WITH_TIME.fullmatch(token)
+        start_id = int(found[1]) if found else json.loads(base64.b64decode(token, validate=True))["start_id"]
     except (binascii.Error, ValueError, KeyError, TypeError):
         start_id = None
-    if not isinstance(start_id, int) or isinstance(start_id, bool) or start_id < 0:
+    if not isinstance(start_id, int) or isinstance(start_id, bool) or not 0 <= start_id < 2**63:
         raise TokenError(
             f'--resume-token {token[:80]!r}: is no token; it is base64 of {{"start_id": N}}, or N:timestamp'
         )

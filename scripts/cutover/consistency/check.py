@@ -72,6 +72,7 @@ def check(settings: Settings, table: Plan, request: Request, progress: Progress)
             listing proves nothing, so there is no report.
     """
     started, tools = time.monotonic(), table.data_tools
+    began = datetime.now(UTC)  # what is marked from now on may be newer than its page of the listing
     accepted = Accepted(settings)
     store = ObjectStore(settings, "check", connections=tools.concurrency)
     inventory = Inventory(request.inventory, settings.bucket) if request.inventory else None
@@ -91,7 +92,7 @@ def check(settings: Settings, table: Plan, request: Request, progress: Progress)
             progress("keys", keys, 2 * rows)
         witnesses = Testimonies(settings, store, download=request.sample.whole)
         hashed = _hash(witnesses, sampler, tools.concurrency, progress)
-        confirmation = Confirmation(catalogue, accepted, counts.as_of)
+        confirmation = Confirmation(catalogue, accepted, counts.as_of or began)
         findings = confirmation.of([*counts.suspects, *hashed.suspects])
     return Report(
         bucket=settings.bucket,

@@ -93,11 +93,10 @@ def _run(options: argparse.Namespace) -> int:
         with Progress() as progress:
             report = check(values, table, Request(sample, seed, tuple(options.inventory)), progress)
     except (CatalogueError, ObjectStoreError, ConsistencyError, OSError) as error:
-        print(f"cutover: {error}: nothing is said of consistency", file=sys.stderr)
         if options.json:
             print(json.dumps(dict.fromkeys(FIELDS) | {"verdict": Verdict.ERROR.name}))
         _print(metrics.lines(table, None), stream)
-        return Verdict.ERROR
+        raise ConsistencyError(f"{error}: nothing is said of consistency") from error
     _print([json.dumps(report.document())] if options.json else report.lines(table), sys.stdout)
     _print(metrics.lines(table, report), stream)
     return report.verdict

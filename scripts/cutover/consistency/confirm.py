@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Confirmation"]
 
-# An object is stored before its row is committed: how long a save may be under way (the storage class gives it about
-# a second in S3, and the rest of the application's transaction is as short).
+# An object is stored before its row is committed, and before a backfill marks it: how long a save may be under way (the
+# storage class gives it about a second in S3, and the rest of the application's transaction is as short), or a batch.
 SETTLE_SECONDS = 3
 _BATCH = 1000  # suspects looked up at once
 _MOST_ORPHANS = 10_000  # so many are no traffic, and the table has no index by name
@@ -33,7 +33,6 @@ class Confirmation:
     Args:
         catalogue: the table.
         accepted: the accepted rows.
-        swept_before: an unmarked row of before this must have been swept.
         as_of: a mark of after this is newer than the listing; None if the listing is fresh.
     """
 
@@ -45,12 +44,14 @@ class Confirmation:
         """The suspects that still are, of no accepted row."""
         found = list(self._of_rows([suspect for suspect in suspects if suspect.certificate_id is not None]))
         orphans = [suspect for suspect in suspects if suspect.certificate_id is None]
-        if 0 < len(orphans) <= _MOST_ORPHANS:
-            left = self._without_owner(orphans)
-            if left:
-                time.sleep(SETTLE_SECONDS)
-                left = self._without_owner(left)
-            orphans = left
+        few = len(orphans) <= _MOST_ORPHANS
+        if few:
+            orphans = self._without_owner(orphans)
+        unmarked = any(suspect.kind is Kind.UNMARKED_PRESENT for suspect in found)
+        if unmarked or (few and orphans):
+            time.sleep(SETTLE_SECONDS)
+            found = list(self._of_rows(found)) if unmarked else found
+            orphans = self._without_owner(orphans) if few else orphans
         return found + orphans
 
     def _of_rows(self, suspects: Sequence[Suspect]) -> Iterator[Suspect]:

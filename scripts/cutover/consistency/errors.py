@@ -1,5 +1,11 @@
 """The one error of the check's own."""
 
+from __future__ import annotations
 
-class ConsistencyError(RuntimeError):
+from cutover.exit_codes import CommandError, ExitCode
+
+
+class ConsistencyError(CommandError):
     """The check could not measure; the sentence says what was seen and what to do. Its verdict is ERROR."""
+
+    exit_code = ExitCode.ERROR

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,9 @@ class Inventory:
         self._error = duckdb.Error
         self._database = duckdb.connect()
         self._database.execute(f"SET memory_limit = '{_MEMORY}'; SET TimeZone = 'UTC'")
+        # Its own choice is the current directory, which a service may not write to.
+        self._spill = tempfile.TemporaryDirectory(prefix="cutover-inventory-")
+        self._database.execute("SET temp_directory = $directory", {"directory": self._spill.name})
         parts = [part for path in paths for part in _parts(path, bucket)]
         try:
             tables = [(part, _normalised(self._database, part)) for part in parts]
@@ -176,5 +180,5 @@ def _current(table: DuckDBPyRelation, bucket: str) -> DuckDBPyRelation:
         conditions.append("lower(CAST(islatest AS VARCHAR)) = 'true'")
     if "isdeletemarker" in table.columns:
         conditions.append("coalesce(lower(CAST(isdeletemarker AS VARCHAR)), '') <> 'true'")
-    size = "TRY_CAST(size AS BIGINT)" if "size" in table.columns else str(UNKNOWN_SIZE)
+    size = f"coalesce(TRY_CAST(size AS BIGINT), {UNKNOWN_SIZE})" if "size" in table.columns else str(UNKNOWN_SIZE)
     return table.filter(" AND ".join(conditions)).project(f"key, {size} AS size")

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from cutover.retirement.tree import parent
+from cutover.local_folders import parent
 
 if TYPE_CHECKING:
     from pathlib import Path

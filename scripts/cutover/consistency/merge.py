@@ -94,7 +94,7 @@ class Merge:
                 yield self.keys
 
     def _orphan(self, found: ListedObject | None) -> None:
-        if found is not None:
+        if found is not None and not (found.size == 0 and found.key.endswith("/")):  # a "folder" made in the console
             self.objects += 1
             self.suspects.append(Suspect(Kind.ORPHANED, found.key))
 

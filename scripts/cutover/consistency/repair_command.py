@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, get_args
 
 from cutover import plan, settings
 from cutover.consistency.diagnosis import Action, Trust
-from cutover.consistency.errors import ConsistencyError
 from cutover.exit_codes import ExitCode
 from cutover.settings import SettingsError
 
@@ -53,15 +51,10 @@ def register(commands: Subparsers) -> None:
 def _run(options: argparse.Namespace) -> int:
     values = settings.load(options.env_file, role_arn=options.role_arn)
     # boto3 and psycopg take half a second to import, which the other commands need not pay.
-    from cutover.catalogue import Catalogue, CatalogueError  # noqa: PLC0415
-    from cutover.object_store import ObjectStoreError  # noqa: PLC0415
+    from cutover.catalogue import Catalogue  # noqa: PLC0415
 
-    try:
-        with Catalogue(values, read_only=options.dry_run) as catalogue:
-            return _repair(options, values, catalogue)
-    except (CatalogueError, ObjectStoreError, ConsistencyError) as error:
-        print(f"cutover: {error}", file=sys.stderr)
-        return ExitCode.ERROR
+    with Catalogue(values, read_only=options.dry_run) as catalogue:
+        return _repair(options, values, catalogue)
 
 
 def _repair(options: argparse.Namespace, values: Settings, catalogue: Catalogue) -> int:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutover import local_files
+from cutover.consistency.errors import ConsistencyError
 from cutover.local_files import UnsafeNameError
 
 if TYPE_CHECKING:
     from cutover.consistency.merge import Witnesses
     from cutover.consistency.sample import SampledFile
-    from cutover.object_store import ObjectStore
+    from cutover.object_store import ObjectHashes, ObjectStore
     from cutover.settings import Settings
 
 __all__ = ["Testimonies", "Testimony"]
 
 LOCAL, S3, S3_RECORDED, HASH = "local", "s3", "s3_recorded", "certificate_hash"
+_OF_THE_FILE = {errno.EIO, errno.ENAMETOOLONG}  # what else keeps it from being read says nothing of its bytes
+_ATTEMPTS = 3  # of a download whose connection breaks; S3's own refusals are retried by the client
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Testimonies:
 
         Raises:
             ObjectStoreError: S3 could not say; nothing follows for this file.
+            ConsistencyError: the local file may not be read, or the file system does not answer.
         """
         witnesses: Witnesses = {LOCAL: self._local(file.key), **self._stored(file.key)}
         if file.is_pdf:
@@ -83,6 +88,8 @@ class Testimonies:
         except UnsafeNameError:
             return "unsafe name"
         except OSError as error:
+            if error.errno not in _OF_THE_FILE:
+                raise ConsistencyError(f"{self._media_root / key}: cannot be read ({error.strerror})") from error
             return f"unreadable ({error.strerror})"
 
     def _stored(self, key: str) -> Witnesses:
@@ -94,8 +101,22 @@ class Testimonies:
         return {S3: stored.sha256} if stored.sha256 is not None else self._downloaded(key)
 
     def _downloaded(self, key: str) -> Witnesses:
-        hashes = self._store.hashes(key)
+        hashes = self._hashes(key)
         if hashes is None:
             return {S3: None}
         recorded: Witnesses = {} if hashes.recorded is None else {S3_RECORDED: hashes.recorded}
         return {S3: hashes.downloaded, **recorded}
+
+    def _hashes(self, key: str) -> ObjectHashes | None:
+        # With boto3, which this module's other users need not pay for.
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        from cutover.object_store import ObjectStoreError  # noqa: PLC0415
+
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return self._store.hashes(key)
+            except ObjectStoreError as error:
+                if isinstance(error.__cause__, ClientError) or not left:
+                    raise
+        raise AssertionError  # the last attempt raised or returned

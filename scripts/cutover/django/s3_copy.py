@@ -8,6 +8,7 @@ import functools
 import hashlib
 import logging
 import mimetypes
+import re
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
@@ -20,13 +21,14 @@ from storages.backends.s3 import S3Storage
 
 from cutover.django.deadline import within
 from cutover.django.s3_error import S3Error
+from cutover.object_store import recorded_sha256
 
 if TYPE_CHECKING:
     import datetime
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import HeadObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 Result = TypeVar("Result")
 logger = logging.getLogger("apps.tournaments.storage")
@@ -39,6 +41,8 @@ SOLE_COPY_SECONDS = 10.0
 CONNECT_SECONDS = 0.5
 PRESIGNED_SECONDS = 15 * 60  # as the application signs them
 DEFAULT_USER_AGENT = "deltacrown-app"
+# MD5 of the bytes; of an object that came in parts something else, with their number; whoever is not S3 has another.
+ETAG = re.compile(r'"[0-9a-f]{32}(?P<parts>-\d+)?"')
 TAKEN = {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT}
 
 
@@ -71,11 +75,11 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
 
     def put(self, name: str, body: bytes) -> None:
         """Stores `body` under `name`, its SHA-256 checked by S3; an object that is there already must be equal."""
-        checksum = _checksum(body)
+        sha256 = hashlib.sha256(body)
         deadline = time.monotonic() + DEADLINE_SECONDS
 
         def put_new() -> None:
-            if self._put_if_absent(name, body, checksum) != checksum:
+            if self._put_if_absent(name, body, sha256.digest()) != sha256.hexdigest():
                 raise S3Error(f"put {name}: the bucket holds other bytes under this name, compare and remove one")
             if time.monotonic() > deadline:
                 logger.warning(
@@ -85,16 +89,8 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
         self._bounded("put", name, put_new)
 
     def get(self, name: str, *, sole: bool = False) -> bytes:
-        """Returns the object's bytes, compared with the checksum that S3 keeps."""
-
-        def get_whole() -> bytes:
-            answer = self.client.get_object(Bucket=self.bucket_name, Key=name, ChecksumMode="ENABLED")
-            body = answer["Body"].read()
-            if answer.get("ChecksumSHA256") != _checksum(body):
-                raise S3Error(f"get {name}: the bytes are not those whose SHA-256 S3 keeps")
-            return body
-
-        return self._bounded("get", name, get_whole, sole=sole)
+        """Returns the object's bytes, compared with what S3 keeps of them."""
+        return self._bounded("get", name, lambda: self._get(name), sole=sole)
 
     def length(self, name: str, *, sole: bool = False) -> int:
         """Returns the object's size in bytes."""
@@ -120,8 +116,8 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
             ),
         )
 
-    def _put_if_absent(self, name: str, body: bytes, checksum: str) -> str:
-        """Returns the checksum that S3 keeps for `name`, be it ours or that of an object that was there before."""
+    def _put_if_absent(self, name: str, body: bytes, sha256: bytes) -> str:
+        """Returns the hexadecimal SHA-256 of the object `name`, be it ours or one that was there before."""
         try:
             answer = self.client.put_object(
                 Bucket=self.bucket_name,
@@ -129,7 +125,7 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
                 Body=body,
                 IfNoneMatch="*",
                 ChecksumAlgorithm="SHA256",
-                ChecksumSHA256=checksum,
+                ChecksumSHA256=base64.b64encode(sha256).decode("ascii"),
                 ContentType=mimetypes.guess_type(name)[0] or self.default_content_type,
                 CacheControl="private, max-age=600",
                 ContentDisposition="inline",
@@ -139,14 +135,24 @@ class S3Copy(S3Storage):  # type: ignore[misc]  # django-storages has no types
             # 409: another put under this name was under way. Whoever came first, the object is compared.
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in TAKEN:
                 raise
-            return self._head(name)["ChecksumSHA256"]
+            return recorded_sha256(self._head(name)) or hashlib.sha256(self._get(name)).hexdigest()
         # S3 repeats the checksum that it verified; who does not is asked for it.
-        return answer.get("ChecksumSHA256") or self._head(name)["ChecksumSHA256"]
+        kept = recorded_sha256(answer) or recorded_sha256(self._head(name))
+        if kept is None:
+            raise S3Error(f"put {name}: S3 keeps no SHA-256 of it, so nobody verified it")
+        return kept
+
+    def _get(self, name: str) -> bytes:
+        answer = self.client.get_object(Bucket=self.bucket_name, Key=name, ChecksumMode="ENABLED")
+        body = answer["Body"].read()
+        if not _are_the_objects(body, answer):
+            raise S3Error(f"get {name}: the bytes are not those that S3 keeps")
+        return body
 
     def _head(self, name: str) -> HeadObjectOutputTypeDef:
         answer = self.client.head_object(Bucket=self.bucket_name, Key=name, ChecksumMode="ENABLED")
-        if "ChecksumSHA256" not in answer:
-            raise S3Error(f"head {name}: S3 keeps no SHA-256 of it, so nobody verified it")
+        if not ETAG.fullmatch(answer.get("ETag", "")):
+            raise S3Error(f"head {name}: the answer has no ETag of S3's, so somebody else gave it")
         return answer
 
     def _bounded(self, operation: str, name: str, call: Callable[[], Result], *, sole: bool = False) -> Result:
@@ -178,5 +184,14 @@ def _failures_of(what: str) -> Iterator[None]:
         raise S3Error(f"{what}: {type(error).__name__}: {error}") from error
 
 
-def _checksum(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")
+def _are_the_objects(body: bytes, answer: GetObjectOutputTypeDef) -> bool:
+    """Whether the bytes are those that S3 keeps, by its SHA-256, or by the ETag of an object that has none.
+
+    Such objects are there: whatever another client stored before this class did, and the backfill found equal.
+    """
+    if recorded := recorded_sha256(answer):
+        return recorded == hashlib.sha256(body).hexdigest()
+    etag = ETAG.fullmatch(answer.get("ETag", ""))
+    if etag is None or etag["parts"] or answer.get("ServerSideEncryption", "AES256") != "AES256":
+        return etag is not None  # with a key of KMS it is no digest either
+    return etag[0].strip('"') == hashlib.md5(body, usedforsecurity=False).hexdigest()

@@ -40,10 +40,8 @@ class Subject:
     @classmethod
     def of(cls, settings: Settings, table: Plan) -> Subject:
         """The subject of these settings, found in the table by its bucket."""
-        for deployment, names in table.deployments.items():
-            if names.bucket == settings.bucket:
-                return cls(settings, table, deployment, names)
-        return cls(settings, table, None, None)
+        deployment = table.deployment_of(settings.bucket)
+        return cls(settings, table, deployment, table.deployments[deployment] if deployment else None)
 
     def command(self, words: str) -> str:
         """A `cutover` command with the environment file of these settings."""

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from cutover import local_files
-from cutover.local_files import UnsafeNameError
+from cutover.local_files import PREFIX, UnsafeNameError
 from cutover.retirement import manifest
 from cutover.retirement.archive_proof import (
     ArchiveError,
@@ -67,11 +67,14 @@ def archive(backups: Backups, places: Sequence[Path], found: Survey, progress: C
         progress: is told what is done, and how many files.
 
     Raises:
-        ArchiveError: a file cannot be read or changes meanwhile, or the archive is not what was sent; there is no
-            archive in the first case.
+        ArchiveError: there is no file, one cannot be read or changes meanwhile, or the archive is not what was sent;
+            only in the last case is there an archive.
         ObjectStoreError: S3 refuses or cannot be reached.
         StateError: the manifest cannot be kept.
     """
+    if not found.files:
+        where = " and ".join(str(place / PREFIX) for place in places)
+        raise ArchiveError(f"{where}: there is no file to archive: is the export mounted?")
     key = archive_key(backups.settings.bucket, datetime.now(UTC))
     listing = state_file(backups.settings, key, ".building")
     with cannot_keep(listing):
@@ -130,8 +133,8 @@ def _pack(
 def _add(tar: StreamedTar, root: Path, name: str) -> str:
     """Adds a file as it is, and returns its SHA-256."""
     try:
-        before = local_files.stamp(root, name)
-        with local_files.opened(root, name) as file:
+        before = local_files.stamp(root, name, any_character=True)
+        with local_files.opened(root, name, any_character=True) as file:
             status = os.fstat(file)
             member = tarfile.TarInfo(name)
             member.size, member.mtime, member.mode = status.st_size, int(status.st_mtime), status.st_mode & 0o7777
@@ -139,7 +142,7 @@ def _add(tar: StreamedTar, root: Path, name: str) -> str:
             content = _Hashed(file, name)
             tar.addfile(member, content)
         tar.members.clear()
-        if before is None or local_files.stamp(root, name) != before:
+        if before is None or local_files.stamp(root, name, any_character=True) != before:
             raise _changed(name)
     except FileNotFoundError:
         raise ArchiveError(f"{root / name}: vanished while it was archived: there is no archive, run again") from None

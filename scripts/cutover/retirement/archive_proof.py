@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from cutover import plan
 from cutover.control import StateError
+from cutover.exit_codes import CommandError, ExitCode
 from cutover.retirement import manifest
 from cutover.retirement.backups import ARCHIVE_PREFIX
 from cutover.retirement.manifest import ManifestError
@@ -47,8 +48,10 @@ _KEY = re.compile(rf"{ARCHIVE_PREFIX}(?P<bucket>[^/]+)/(?P<time>\d{{8}}T\d{{6}}Z
 _BLOCK = 1 << 20  # bytes read at once
 
 
-class ArchiveError(RuntimeError):
+class ArchiveError(CommandError):
     """An archive is not what its manifest says, or none was proven; the sentence names it."""
+
+    exit_code = ExitCode.FAILED
 
 
 class DifferentError(Exception):

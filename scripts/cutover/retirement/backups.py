@@ -9,9 +9,8 @@ if TYPE_CHECKING:
     from cutover.object_store import ObjectStore
     from cutover.settings import Settings
 
-__all__ = ["ARCHIVE_PREFIX", "BUCKET", "Backups"]
+__all__ = ["ARCHIVE_PREFIX", "Backups"]
 
-BUCKET = "deltacrown-backups"  # production's stack owns it
 ARCHIVE_PREFIX = "archives/"  # of every archive's key; the bucket of the certificates follows
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from cutover import plan, settings
 from cutover.arguments import natural, positive
-from cutover.retirement.backups import BUCKET
 from cutover.retirement.window import until, window
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def _archive(commands: Subparsers) -> None:
         f"  cutover archive {_ENV} --role-arn arn:aws:iam::123456789012:role/deltacrown-cutover-retirement\n"
         f"  cutover archive {_ENV} --verify archives/deltacrown-certificates-prod/20261124T010000Z/certificates.tar.gz",
     )
-    parser.add_argument("--bucket", default=BUCKET, help=f"the backups bucket (default: {BUCKET})")
+    parser.add_argument("--bucket", help="the backups bucket (default: the deployment's in ops/cutover.yml)")
     parser.add_argument("--verify", metavar="KEY", help="make no archive, prove an existing one again")
     parser.set_defaults(command=_run("archive"))
 
@@ -60,8 +59,9 @@ def _quarantine(commands: Subparsers, table: Retirement) -> None:
         commands,
         "quarantine",
         "put local copies aside whose objects are proven in this run",
-        "Moves local copies by rename to a directory beside MEDIA_ROOT, where no web server serves them and from where "
-        "`cutover restore` takes them back at once. Both files of a certificate are proven together: S3's own SHA-256 "
+        "Moves local copies by rename to a directory beside MEDIA_ROOT (where exactly MEDIA_ROOT is mounted: within "
+        "it, closed to all but root), where no web server serves them and from where `cutover restore` takes them "
+        "back at once. Both files of a certificate are proven together: S3's own SHA-256 "
         "equals the local file's, and the PDF's is the one it was issued with. Rows that are accepted, not marked, "
         "damaged or different stay and are named. Needs CERT_S3_DUAL_WRITE and CERT_S3_READ_PRIMARY on. May be ended "
         "and started again at any moment.",
@@ -69,7 +69,7 @@ def _quarantine(commands: Subparsers, table: Retirement) -> None:
         f"  cutover quarantine {_ENV} --sample 10 --json\n"
         f"  cutover quarantine {_ENV} --window 01:00-05:00 --limit 1000",
     )
-    parser.add_argument("--directory", type=Path, metavar="DIR", help="default: MEDIA_ROOT with .quarantine added")
+    parser.add_argument("--directory", type=Path, metavar="DIR", help="default: MEDIA_ROOT.quarantine, or within")
     parser.add_argument("--batch-size", type=positive, default=table.batch_size, metavar="N", help="rows")
     how_many = parser.add_mutually_exclusive_group()
     how_many.add_argument("--limit", type=positive, metavar="N", help="how many certificates at most (default: all)")
@@ -86,8 +86,8 @@ def _purge(commands: Subparsers, table: Retirement) -> None:
         commands,
         "purge",
         "delete what has lain in quarantine long enough: IRREVERSIBLE",
-        f"Deletes local copies that have lain in quarantine for {table.quarantine_days} days, after fresh proof of "
-        "their objects, if they are in an archive that was proven within the last "
+        f"Deletes local copies that have lain in quarantine for {table.quarantine_days} days, after their objects "
+        "were read back, if they are in an archive that was proven within the last "
         f"{table.proof_seconds // 3600} hours. It is the one act that nothing takes back, so it asks for a phrase that "
         "names bucket and count; without --approve it only says which. Needs the flags as `quarantine` does.",
         f"  cutover purge {_ENV} --dry-run\n"

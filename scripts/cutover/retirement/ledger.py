@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from cutover.exit_codes import CommandError, ExitCode
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -21,8 +23,10 @@ FILE_NAME = "ledger.jsonl"
 _BLOCK = 1 << 16  # bytes read at once
 
 
-class LedgerError(RuntimeError):
+class LedgerError(CommandError):
     """A line of the ledger is not what this package wrote; the sentence names the line."""
+
+    exit_code = ExitCode.ERROR
 
 
 class Entry(BaseModel):

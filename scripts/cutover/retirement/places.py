@@ -1,4 +1,9 @@
-"""Where local copies lie: under MEDIA_ROOT, or put aside in the quarantine directory on the same file system."""
+"""Where local copies lie: under MEDIA_ROOT, or put aside in the quarantine directory on the same file system.
+
+That directory lies beside MEDIA_ROOT, out of the served tree. Where exactly MEDIA_ROOT is mounted, the folder beside it
+is on another file system; then it is `.cutover-quarantine` within, and closed to everybody but root: a web server
+serves only what its workers may read, and they are not root's.
+"""
 
 from __future__ import annotations
 
@@ -23,24 +28,30 @@ __all__ = ["claim", "find", "restores", "restoring"]
 _RECORD = "quarantine-directory"  # in the state directory: where `restore` looks in an emergency, whoever runs it
 _RESTORING, _RESTORED = "restoring", "restored"  # while one runs, and afterwards
 _TRIAL = ".no-such-file"
+_WITHIN = ".cutover-quarantine"  # the one name under MEDIA_ROOT that a quarantine may have
+_OTHERS = 0o077  # the bits of a mode that let anybody but the owner in; those of an access list are bounded by them
 
 
 def find(settings: Settings, given: Path | None = None) -> Path:
-    """The quarantine directory, which may not exist: the given one, else the one in use, else MEDIA_ROOT's sibling."""
+    """The quarantine directory, which may not exist: the given one, else the one in use, else the default.
+
+    The default is MEDIA_ROOT's sibling where files can be renamed to there, else a closed directory within.
+    """
     if given is not None:
         return given.absolute()
     try:
         return Path((settings.state_directory / _RECORD).read_text(encoding="utf-8").strip())
     except FileNotFoundError:
         root = settings.media_root.resolve()
-        return root.with_name(f"{root.name}.quarantine")
+        beside, within = root.with_name(f"{root.name}.quarantine"), root / _WITHIN
+        return within if within.is_dir() or not _takes_renames(root, root.parent) else beside
 
 
 def claim(settings: Settings, given: Path | None = None) -> Path:
     """The quarantine directory, made, proven to take files by rename, and recorded for whoever restores.
 
     Raises:
-        SettingsError: it is not on MEDIA_ROOT's file system, is under MEDIA_ROOT, or another one is in use.
+        SettingsError: it is not on MEDIA_ROOT's file system, could be served, or another one is in use.
         StateError: it cannot be recorded.
         OSError: it cannot be made.
     """
@@ -48,16 +59,19 @@ def claim(settings: Settings, given: Path | None = None) -> Path:
     if directory != used and next(local_files.walk(used), None) is not None:
         raise SettingsError(f"{used}: files of {settings.bucket} lie there: use it, or bring them back before")
     root = settings.media_root.resolve()
-    if directory.is_relative_to(root) or root.is_relative_to(directory):
+    within = directory == root / _WITHIN
+    if (directory.is_relative_to(root) and not within) or root.is_relative_to(directory):
         raise SettingsError(
-            f"{directory}: the web server serves what lies under MEDIA_ROOT ({root}): name a --directory beside it"
+            f"{directory}: the web server serves what lies under MEDIA_ROOT ({root}): name a --directory beside it, or "
+            f"{root / _WITHIN}"
         )
     served = root / PREFIX if (root / PREFIX).is_dir() else root
-    if not _same_device(served, directory):
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    if not _takes_renames(served, existing):
         raise SettingsError(_elsewhere(root, directory))
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _takes_renames(served, directory):
-        raise SettingsError(_elsewhere(root, directory))
+    if within:
+        _refuse_unless_closed(directory)
     _record(settings, directory)
     return directory
 
@@ -88,9 +102,15 @@ def restores(directory: Path) -> tuple[bool, int]:
     return (directory / _RESTORING).exists(), last
 
 
-def _same_device(served: Path, directory: Path) -> bool:
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    return served.stat().st_dev == existing.stat().st_dev
+def _refuse_unless_closed(directory: Path) -> None:
+    """SettingsError unless root alone may enter, which the directory itself tells: an export may map root to nobody."""
+    status = directory.stat()
+    if status.st_uid != 0 or status.st_mode & _OTHERS:
+        seen = f"belongs to user {status.st_uid} with mode {status.st_mode & 0o777:03o}"
+        raise SettingsError(
+            f"{directory}: {seen}, so that a web server might serve it: as root, give it to root with mode 700, or "
+            "name a --directory outside MEDIA_ROOT"
+        )
 
 
 def _takes_renames(served: Path, directory: Path) -> bool:
@@ -111,8 +131,7 @@ def _takes_renames(served: Path, directory: Path) -> bool:
 def _elsewhere(root: Path, directory: Path) -> str:
     return (
         f"{directory}: is not on the file system of {root / PREFIX}, so that taking a file back would be no rename: "
-        "name a --directory on it outside MEDIA_ROOT; where exactly MEDIA_ROOT is mounted, mount the folder that holds "
-        "it, too, and set MEDIA_ROOT to that path"
+        f"name a --directory on it outside MEDIA_ROOT, or {root / _WITHIN}"
     )
 
 

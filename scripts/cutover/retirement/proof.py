@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cutover import local_files
+from cutover.local_files import PREFIX
 from cutover.object_store import ObjectStoreError
 
 if TYPE_CHECKING:
@@ -96,11 +97,20 @@ class Prover:
         places: the roots under which a local copy may lie.
         accepted: rows that retirement never touches.
         shared: names that belong to two certificates.
+        read_back: read every object in full, and believe no SHA-256 that a server may have recorded unseen.
     """
 
-    def __init__(self, store: ObjectStore, places: Sequence[Path], accepted: Accepted, shared: frozenset[str]) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        places: Sequence[Path],
+        accepted: Accepted,
+        shared: frozenset[str],
+        *,
+        read_back: bool = False,
+    ) -> None:
         self._store, self._places = store, places
-        self._accepted, self._shared = accepted.ids(), shared
+        self._accepted, self._shared, self._read_back = accepted.ids(), shared, read_back
 
     def prove_all(self, rows: Sequence[Certificate], threads: Executor) -> tuple[list[ProvenRow], list[Left]]:
         """The rows that are proven, in their order, and what is to be said of the others."""
@@ -125,6 +135,8 @@ class Prover:
         return tuple(self._prove_file(row, file) for file in row.files)
 
     def _prove_file(self, row: Certificate, file: CertificateFile) -> ProvenFile:
+        if not file.key.startswith(PREFIX):
+            raise UnprovenError("unsafe_name", f"the name is not under {PREFIX}: correct the row", file.key)
         if file.key in self._shared:
             raise UnprovenError("shared_name", "two certificates have a file of this name: correct one row", file.key)
         copies = self._copies(file.key)
@@ -133,7 +145,7 @@ class Prover:
         ]
         if damaged:
             raise UnprovenError("damaged_local", f"the copy under {damaged[0]} is not as it was issued", file.key)
-        stored = self._store.sha256(file.key)
+        stored = self._stored(file.key)
         if stored is None:
             raise UnprovenError("missing_object", "S3 has no such object: run `cutover repair`", file.key)
         if file.is_pdf and row.certificate_hash not in {"", stored}:
@@ -143,6 +155,16 @@ class Prover:
                 detail = f"S3 has {stored}, and the copy under {place} has {sha256}: look at both"
                 raise UnprovenError("conflict", detail, file.key)
         return ProvenFile(file.key, stored, {place: stamp for place, (_, stamp) in copies.items()})
+
+    def _stored(self, key: str) -> str | None:
+        """SHA-256 of the object, None without one."""
+        if not self._read_back:
+            return self._store.sha256(key)
+        hashes = self._store.hashes(key)
+        if hashes is not None and hashes.recorded not in {None, hashes.downloaded}:
+            detail = f"S3 recorded {hashes.recorded}, and the object reads {hashes.downloaded}: run `cutover repair`"
+            raise UnprovenError("damaged_object", detail, key)
+        return None if hashes is None else hashes.downloaded
 
     def _copies(self, key: str) -> dict[Path, tuple[str, Stamp]]:
         found = {}

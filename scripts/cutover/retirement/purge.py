@@ -101,7 +101,8 @@ class Purge:
         self._run, self._catalogue, self._directory = run, catalogue, run.directory
         self._ledger = Ledger(run.directory)
         roots = (run.directory, run.settings.media_root)
-        self._prover = Prover(store, roots, Accepted(run.settings), shared_names(catalogue))
+        # Nothing takes it back, so that S3's word is not enough.
+        self._prover = Prover(store, roots, Accepted(run.settings), shared_names(catalogue), read_back=True)
 
     def run(self, found: Survey, summary: Summary) -> None:
         """Proves and deletes batch by batch, into `summary`; what a killed run did not delete, the next one finds."""
@@ -139,9 +140,12 @@ class Purge:
             summary.stopped = summary.stopped or self._run.interruption()
             if summary.stopped:
                 break
-            if local_files.stamp(self._directory, entry.key) != stamp:
-                continue  # a restore took it back meanwhile
-            tree.remove(self._directory, entry.key)
+            try:
+                if local_files.stamp(self._directory, entry.key) != stamp:
+                    continue  # a restore took it back meanwhile
+                tree.remove(self._directory, entry.key)
+            except FileNotFoundError:
+                continue  # or does so at this moment
             summary.files += 1
             summary.bytes += stamp.size
         tree.synchronise(self._directory, [entry.key for entry, _ in doomed])

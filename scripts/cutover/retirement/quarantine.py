@@ -77,12 +77,12 @@ class Quarantine:
         self._ledger = Ledger(run.directory)
         roots = (self._media_root, self._directory)
         self._prover = Prover(store, roots, Accepted(run.settings), shared_names(catalogue))
-        self._summary = Summary(request.dry_run, str(run.directory))
+        self.summary = Summary(request.dry_run, str(run.directory))
         self._grace = timedelta(seconds=run.limits.sweep.grace_seconds)
 
-    def run(self) -> Summary:
-        """Batch by batch until all is done or something asks to stop, which it does between two files."""
-        started, summary = time.monotonic(), self._summary
+    def run(self) -> None:
+        """Batch by batch into `summary`, until all is done or something asks to stop, between two files."""
+        started, summary = time.monotonic(), self.summary
         done, total = 0, self._catalogue.count(Selection(pending=None))
         with ThreadPoolExecutor(self._run.limits.concurrency) as threads:
             summary.stopped = self._reason_to_stop()
@@ -95,7 +95,6 @@ class Quarantine:
                 self._run.progress("certificates", done, total)
                 summary.stopped = summary.stopped or self._reason_to_stop()
         summary.duration_s = round(time.monotonic() - started, 3)
-        return summary
 
     def _pages(self) -> Iterator[Sequence[Certificate]]:
         size = self._request.batch_size
@@ -119,12 +118,12 @@ class Quarantine:
     def _wanted(self) -> int:
         """How many certificates the next batch may have."""
         limit = self._request.limit
-        return self._request.batch_size if limit is None else limit - self._summary.certificates
+        return self._request.batch_size if limit is None else limit - self.summary.certificates
 
     def _is_wanted(self, row: Certificate) -> bool:
         """Whether a file of the row still lies under MEDIA_ROOT, and the sweep has had its time to mark the row."""
         if row.migrated_at is None and datetime.now(UTC) - row.created_at < self._grace:
-            self._summary.too_young += 1
+            self.summary.too_young += 1
             return False
         try:
             return any(local_files.stamp(self._media_root, file.key) for file in row.files)
@@ -133,9 +132,9 @@ class Quarantine:
 
     def _batch(self, rows: Sequence[Certificate], threads: ThreadPoolExecutor) -> None:
         proven, left = self._prover.prove_all(rows, threads)
-        self._summary.left += left
+        self.summary.left += left
         if all_for_s3(len(rows), left):
-            self._summary.stopped = "s3"
+            self.summary.stopped = "s3"
         if self._request.dry_run:
             self._count(proven)
             return
@@ -146,33 +145,36 @@ class Quarantine:
             for owner, file in files
         )
         for one in proven:
-            if self._summary.stopped is None:
+            if self.summary.stopped is None:
                 self._put_aside(one)
         for root in (self._directory, self._media_root):
             tree.synchronise(root, [file.key for _, file in files])
 
     def _count(self, proven: Sequence[ProvenRow]) -> None:
         sizes = [file.copies[self._media_root].size for one in proven for file in self._here(one)]
-        self._summary.certificates += len(proven)
-        self._summary.files += len(sizes)
-        self._summary.bytes += sum(sizes)
+        self.summary.certificates += len(proven)
+        self.summary.files += len(sizes)
+        self.summary.bytes += sum(sizes)
 
     def _here(self, one: ProvenRow) -> list[ProvenFile]:
         return [file for file in one.files if self._media_root in file.copies]
 
     def _put_aside(self, one: ProvenRow) -> None:
         for file in self._here(one):
-            self._summary.stopped = self._run.interruption()
-            if self._summary.stopped:
+            self.summary.stopped = self._run.interruption()
+            if self.summary.stopped:
                 return
             try:
                 self._move(file)
             except (ChangedWhileReadError, UnsafeNameError, FileNotFoundError) as error:
-                self._summary.left.append(Left(one.row.id, file.key, "changed_while_read", str(error)))
+                self.summary.left.append(Left(one.row.id, file.key, "changed_while_read", str(error)))
                 return
-        self._summary.certificates += 1
+            except tree.OccupiedError as error:
+                self.summary.left.append(Left(one.row.id, file.key, "occupied", f"{error}: run again"))
+                return
+        self.summary.certificates += 1
         if self._request.sample:
-            self._summary.certificate_ids.append(one.row.id)
+            self.summary.certificate_ids.append(one.row.id)
 
     def _move(self, file: ProvenFile) -> None:
         proven = file.copies[self._media_root]
@@ -180,5 +182,5 @@ class Quarantine:
             raise ChangedWhileReadError("it was changed after its proof: run again")
         # A copy that lies there already has been proven to be equal.
         tree.move(self._media_root, self._directory, file.key, replace=self._directory in file.copies)
-        self._summary.files += 1
-        self._summary.bytes += proven.size
+        self.summary.files += 1
+        self.summary.bytes += proven.size

@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING
 
 from cutover import plan, settings
 from cutover.accepted import Accepted
-from cutover.catalogue import Catalogue, CatalogueError, Selection
+from cutover.catalogue import Catalogue, Selection
 from cutover.consistency.progress import Progress
-from cutover.control import StateError
-from cutover.exit_codes import ExitCode
-from cutover.object_store import ObjectStore, ObjectStoreError
+from cutover.exit_codes import CommandError, ExitCode
+from cutover.object_store import ObjectStore
 from cutover.retirement import places, purge, quarantine, report, restore
 from cutover.retirement.archive import archive, survey
 from cutover.retirement.archive_proof import ArchiveError, prove
 from cutover.retirement.backups import Backups
 from cutover.retirement.download import Downloader
-from cutover.retirement.ledger import LedgerError
 from cutover.retirement.run import LOCK, Run, refuse_unless_s3_serves
-from cutover.retirement.stored_bytes import NoObjectError
 from cutover.settings import SettingsError
 from cutover.stopping import asked_to_stop, interrupted_at_once
 
@@ -39,28 +36,29 @@ __all__ = ["run"]
 _CANNOT_WRITE = restore.FULL | {errno.EACCES, errno.EPERM, errno.EXDEV}
 
 
-class BusyError(RuntimeError):
+class BusyError(CommandError):
     """Another run of the same kind holds the lock."""
+
+    exit_code = ExitCode.CANNOT_WRITE
+
+
+class CannotWriteError(CommandError):
+    """A disk takes nothing more, or not from this user."""
+
+    exit_code = ExitCode.CANNOT_WRITE
 
 
 def run(name: str, options: argparse.Namespace) -> int:
-    """Runs one of the four commands and returns its exit code; what went wrong is one sentence on standard error."""
+    """Runs one of the four commands and returns its exit code; CommandError says what kept it from its end."""
     values = settings.load(options.env_file, role_arn=options.role_arn)
     commands = {"archive": _archive, "quarantine": _quarantine, "purge": _purge, "restore": _restore}
     try:
         return commands[name](options, values)
-    except (CatalogueError, ObjectStoreError, LedgerError, NoObjectError) as error:
-        return _say(error, ExitCode.ERROR)
-    except ArchiveError as error:
-        return _say(error, ExitCode.FAILED)
-    except (StateError, BusyError) as error:
-        return _say(error, ExitCode.CANNOT_WRITE)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
-        return _say(
-            f"{error.filename or values.media_root}: {error.strerror}: free it, then run again", ExitCode.CANNOT_WRITE
-        )
+        where = error.filename or values.media_root
+        raise CannotWriteError(f"{where}: {error.strerror}: free it, then run again") from error
 
 
 def _say(sentence: object, code: ExitCode) -> ExitCode:
@@ -69,8 +67,9 @@ def _say(sentence: object, code: ExitCode) -> ExitCode:
 
 
 def _archive(options: argparse.Namespace, values: Settings) -> int:
-    store = ObjectStore(dataclasses.replace(values, bucket=options.bucket), "archive")
-    backups = Backups(values, options.bucket, store)
+    bucket = options.bucket or _backups_bucket(values)
+    store = ObjectStore(dataclasses.replace(values, bucket=bucket), "archive")
+    backups = Backups(values, bucket, store)
     roots = (values.media_root, places.find(values))
     try:
         with interrupted_at_once(), Progress() as progress:
@@ -83,6 +82,15 @@ def _archive(options: argparse.Namespace, values: Settings) -> int:
         return _say("interrupted: nothing new is proven, and no upload was left half done", ExitCode.INTERRUPTED)
     report.proof(proof, as_json=options.json)
     return ExitCode.DONE
+
+
+def _backups_bucket(values: Settings) -> str:
+    table = plan.load()
+    deployment = table.deployment_of(values.bucket)
+    bucket = table.deployments[deployment].backups_bucket if deployment else None
+    if bucket is None:
+        raise SettingsError(f"ops/cutover.yml has no backups bucket for {values.bucket}: name one with --bucket")
+    return bucket
 
 
 def _quarantine(options: argparse.Namespace, values: Settings) -> int:
@@ -99,15 +107,19 @@ def _quarantine(options: argparse.Namespace, values: Settings) -> int:
     _, before = places.restores(directory)
     with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
         run = Run(values, table, directory, asked, progress, before)
-        summary = quarantine.Quarantine(run, request, catalogue, ObjectStore(values, "quarantine")).run()
-    report.quarantined(summary, as_json=options.json, sample=request.sample)
-    return report.ended(summary.stopped, summary.left)
+        work = quarantine.Quarantine(run, request, catalogue, ObjectStore(values, "quarantine"))
+        try:
+            work.run()
+        finally:  # what was moved is to be known, whatever ended it
+            report.quarantined(work.summary, as_json=options.json, sample=request.sample)
+    return report.ended(work.summary.stopped, work.summary.left)
 
 
 def _purge(options: argparse.Namespace, values: Settings) -> int:
     table = plan.load()
     refuse_unless_s3_serves(values, table)
     directory = places.find(values, options.directory)
+    _, before = places.restores(directory)
     try:
         found = purge.survey(values, directory, days=options.older_than_days, archived=not options.without_archive)
     except ArchiveError as error:
@@ -129,11 +141,13 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
         report.purged(summary, as_json=options.json)
         raise SettingsError(f'it deletes for ever, so it must be approved for just this: --approve "{wanted}"')
     print(f"cutover: IRREVERSIBLE: {wanted}; afterwards S3 and the archive have the only copies", file=sys.stderr)
-    _, before = places.restores(directory)
     with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
         run = Run(values, table, directory, asked, progress, before)
-        purge.Purge(run, catalogue, ObjectStore(values, "purge")).run(found, summary)
-    report.purged(summary, as_json=options.json)
+        work = purge.Purge(run, catalogue, ObjectStore(values, "purge"))
+        try:
+            work.run(found, summary)
+        finally:  # what is deleted is to be known, whatever ended it
+            report.purged(summary, as_json=options.json)
     return report.ended(summary.stopped, summary.left)
 
 
@@ -160,6 +174,8 @@ def _restore_from_s3(values: Settings, work: restore.Restore, ids: frozenset[int
     with Catalogue(values, read_only=True) as catalogue:
         if not catalogue.lock("restore"):
             raise BusyError("another restore is downloading: wait for it, then run again")
+        if unknown := sorted(ids - {row.id for row in catalogue.by_id(ids)}):
+            raise SettingsError(f"certificates {', '.join(map(str, unknown))} are not in the table: correct the ids")
         work.from_s3(catalogue, Selection(pending=None, ids=tuple(sorted(ids))), source)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cutover.exit_codes import CommandError, ExitCode
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -18,8 +20,10 @@ RANGE_BYTES = 8 << 20  # asked of S3 at once, and held in memory
 _ATTEMPTS = 5  # of one range whose connection breaks; S3's own refusals are retried by the client
 
 
-class NoObjectError(RuntimeError):
+class NoObjectError(CommandError):
     """There is no object of this key; the sentence names it."""
+
+    exit_code = ExitCode.ERROR
 
 
 class StoredBytes(io.RawIOBase):

@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from cutover.local_files import UnsafeNameError, check_name
+from cutover.local_files import UnsafeNameError
+from cutover.local_folders import adopt, parent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-__all__ = ["OccupiedError", "move", "parent", "remove", "synchronise", "write"]
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_NO_DIRECTORY = {errno.ELOOP, errno.ENOTDIR}
+__all__ = ["OccupiedError", "move", "remove", "synchronise", "write"]
 
 
 class OccupiedError(RuntimeError):
     """Something already lies where a file was to go."""
-
-
-@contextmanager
-def parent(root: Path, name: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
-    """A descriptor of the folder that holds `name`, and the name's last part.
-
-    Args:
-        root: where names begin.
-        name: as the database has it.
-        create: make missing folders, each with the owner and mode of the one that holds it.
-
-    Raises:
-        FileNotFoundError: a folder is missing, and `create` is off.
-        UnsafeNameError: the name is unsafe or passes a symbolic link.
-    """
-    parts = check_name(name)
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in parts[:-1]:
-            if create:
-                _make_folder(directory, part)
-            inner = os.open(part, _DIRECTORY, dir_fd=directory)
-            os.close(directory)
-            directory = inner
-        yield directory, parts[-1]
-    except OSError as error:
-        if error.errno not in _NO_DIRECTORY:
-            raise
-        raise UnsafeNameError(f"{name!r} passes a symbolic link or is no plain file: look at it by hand") from error
-    finally:
-        os.close(directory)
 
 
 def move(source: Path, target: Path, name: str, *, replace: bool = False) -> None:
@@ -71,11 +36,16 @@ def move(source: Path, target: Path, name: str, *, replace: bool = False) -> Non
         UnsafeNameError: see `parent`, or it is no plain file.
     """
     with parent(source, name) as (from_folder, last), parent(target, name, create=True) as (to_folder, _):
-        if not stat.S_ISREG(os.stat(last, dir_fd=from_folder, follow_symlinks=False).st_mode):
+        moved = os.stat(last, dir_fd=from_folder, follow_symlinks=False)
+        if not stat.S_ISREG(moved.st_mode):
             raise UnsafeNameError(f"{name!r} is no plain file: look at it by hand")
-        if not replace and _exists(to_folder, last):
+        there = _status(to_folder, last)
+        if there is not None and not replace:
             raise OccupiedError(f"{target / name} exists already")
-        os.rename(last, last, src_dir_fd=from_folder, dst_dir_fd=to_folder)
+        if there is not None and os.path.samestat(moved, there):
+            os.unlink(last, dir_fd=from_folder)  # two names of one file: rename would leave both, and say done
+        else:
+            os.rename(last, last, src_dir_fd=from_folder, dst_dir_fd=to_folder)
 
 
 def remove(root: Path, name: str) -> None:
@@ -110,9 +80,9 @@ def write(root: Path, name: str, blocks: Iterable[bytes], accept: Callable[[str,
                 digest.update(block)
                 size += len(block)
             accept(digest.hexdigest(), size)
-            _adopt(file, folder, 0o666)
+            adopt(file, folder, 0o666)
             os.fsync(file)
-            if _exists(folder, last):
+            if _status(folder, last) is not None:
                 raise OccupiedError(f"{root / name} exists already")
             os.rename(partial, last, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
@@ -133,33 +103,11 @@ def synchronise(root: Path, names: Iterable[str]) -> None:
             continue
 
 
-def _make_folder(directory: int, name: str) -> None:
+def _status(folder: int, name: str) -> os.stat_result | None:
     try:
-        # With the mode at once: a run that is killed here leaves a folder that the application can read.
-        os.mkdir(name, stat.S_IMODE(os.fstat(directory).st_mode), dir_fd=directory)
-    except FileExistsError:
-        return
-    inner = os.open(name, _DIRECTORY, dir_fd=directory)
-    try:
-        _adopt(inner, directory, 0o7777)
-    finally:
-        os.close(inner)
-
-
-def _adopt(descriptor: int, folder: int, bits: int) -> None:
-    """Gives a new file or folder the owner of the folder that holds it, and those of its mode that `bits` names."""
-    model, own = os.fstat(folder), os.fstat(descriptor)
-    if (model.st_uid, model.st_gid) != (own.st_uid, own.st_gid):
-        os.fchown(descriptor, model.st_uid, model.st_gid)
-    os.fchmod(descriptor, model.st_mode & bits)
-
-
-def _exists(folder: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
-        return False
-    return True
+        return None
 
 
 def _write_all(file: int, block: bytes) -> None:

@@ -14,10 +14,10 @@ from cutover.backfill.failure_stop import FailureStop
 from cutover.backfill.run import Batch, Run, Summary
 from cutover.backfill.session import EXIT_CODES
 from cutover.catalogue import Catalogue, Selection
-from cutover.control import Control
+from cutover.control import Control, batch_rows
 from cutover.exit_codes import ExitCode
 from cutover.object_store import ObjectStore
-from cutover.stopping import asked_to_stop
+from cutover.stopping import asked_to_stop, interrupted_at_once, leave_at_once
 from cutover.sweep.rows import SweepMigrator, select
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Session:
             SettingsError: the environment file or the accepted rows cannot be read.
             StateError: the state directory cannot be written.
         """
-        with Catalogue(self._values, read_only=self._options.dry_run) as catalogue:
+        with interrupted_at_once(), Catalogue(self._values, read_only=self._options.dry_run) as catalogue:
             if not self._options.dry_run and not catalogue.lock(LOCK):
                 print("cutover: another sweep runs on this database: `cutover doctor` names it", file=sys.stderr)
                 return ExitCode.CANNOT_WRITE
@@ -55,7 +55,10 @@ class Session:
         self._report(unmarked)
         if self._summary.stopped is not None:
             print(f"cutover: the sweep ended early: {self._reason()}", file=sys.stderr)
-            return EXIT_CODES[self._summary.stopped]
+            code = EXIT_CODES[self._summary.stopped]
+            if self._summary.stopped == "signal":
+                leave_at_once(code)
+            return code
         return ExitCode.FAILED if self._summary.errors else ExitCode.DONE
 
     def _execute(self, catalogue: Catalogue) -> None:
@@ -74,7 +77,7 @@ class Session:
                 may_run=self._may_run,
                 stopping=stopping,
                 report=self._count_verified_again,
-                batch_size=tools.batch_size,
+                batch_size=batch_rows(tools.batch_size, options.max_rate),
                 concurrency=tools.concurrency,
             )
             try:
@@ -114,8 +117,7 @@ class Session:
             print(json.dumps(counts))
             return
         for problem in summary.errors:
-            key = problem.key or "its row"
-            print(f"[ERROR] certificate {problem.certificate_id}, {key}: {problem.cause}: {problem.detail}")
+            print(problem)
         would = "would be " if summary.dry_run else ""
         print(
             f"SWEEP {summary.found} certificates: {summary.migrated - verified_again} {would}marked, {verified_again} "

@@ -63,9 +63,18 @@ def s3_of(aws: AwsStandIn) -> S3Client:
     return aws.s3()
 
 
-def put_object(aws: AwsStandIn, name: str, body: bytes = BODY) -> None:
-    """Stores an object as another mode, or another process, would have done."""
-    s3_of(aws).put_object(Bucket=BUCKET, Key=name, Body=body, ChecksumAlgorithm="SHA256")
+def put_object(aws: AwsStandIn, name: str, body: bytes = BODY, *, way: str = "SHA256") -> None:
+    """Stores an object as another mode, or another process, would have done: with another checksum, or in parts."""
+    if way != "parts":
+        s3_of(aws).put_object(
+            Bucket=BUCKET, Key=name, Body=body, ChecksumAlgorithm="SHA256" if way == "SHA256" else "CRC32"
+        )
+        return
+    place: Any = {"Bucket": BUCKET, "Key": name}
+    place["UploadId"] = s3_of(aws).create_multipart_upload(**place, ChecksumAlgorithm="SHA256")["UploadId"]
+    part = s3_of(aws).upload_part(**place, PartNumber=1, Body=body, ChecksumAlgorithm="SHA256")
+    parts: Any = [{"PartNumber": 1, "ETag": part["ETag"], "ChecksumSHA256": part["ChecksumSHA256"]}]
+    s3_of(aws).complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
 
 
 def objects(aws: AwsStandIn) -> dict[str, bytes]:

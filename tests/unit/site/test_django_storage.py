@@ -182,6 +182,27 @@ def test_without_local_files_a_migrated_certificate_is_read_from_s3(
     assert storage.get_modified_time(name).tzinfo is not None
 
 
+@pytest.mark.parametrize("way", ["CRC32", "parts"])
+def test_an_object_without_a_sha256_of_its_own_is_a_copy_like_any_other(
+    *,
+    way: str,
+    storage_with: Callable[..., CertificateS3Storage],
+    certificate: Certificate,
+    aws: AwsStandIn,
+    metrics: Callable[[], list[str]],
+) -> None:
+    """What the application stored before this class did: found equal and marked, and after step 10 read by nobody."""
+    put_object(aws, f"certificates/pdf/2026/11/cert_{certificate.pk}_0a1b2c3d.pdf", way=way)
+    storage = storage_with(dual_write=True, read_primary=True)
+    name = save(storage, certificate, migrated=True)
+    storage.local_storage.delete(name)
+    with storage.open(name) as file:
+        assert file.read() == BODY
+    assert storage.exists(name)
+    assert storage.size(name) == len(BODY)
+    assert metrics() == ["save.success", "read.success", "exists.success", "size.success"]
+
+
 def test_a_presigned_url_gives_the_bytes_for_a_quarter_of_an_hour(
     storage_with: Callable[..., CertificateS3Storage], certificate: Certificate, aws: AwsStandIn
 ) -> None:
