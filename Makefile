@@ -22,6 +22,7 @@ lint: setup  ## Linters and type checks alone
 	cutover generate --check
 
 test: lint  ## Linters, unit tests, infrastructure tests on a real Pulumi CLI and an AWS stand-in
+	@ops/toolchain/browser.sh >/dev/null
 	pytest
 
 rehearse: setup  ## The cutover on this machine with real parts (root; KEEP=1 keeps the lab, STEPS=1 chooses steps)

@@ -118,6 +118,7 @@ class Alarm(Table):
     meaning: str
     next: str
     without_data: str = "ansible-playbook prepare-hosts.yml"
+    needed_from_step: Annotated[int, Field(ge=1, le=10)] = 1
 
     @model_validator(mode="after")
     def _watches_one_thing(self) -> Self:
@@ -125,12 +126,6 @@ class Alarm(Table):
             raise ValueError("give exactly one of level, trigger, measure")
         if (self.measure is not None) != (self.alert is not None) or (self.measure is None) == bool(self.severity):
             raise ValueError("alert and severity belong to exactly those alarms that name their own measure")
-        return self
-
-    @model_validator(mode="after")
-    def _something_counts_where_data_may_lack(self) -> Self:
-        if self.may_lack_data and self.companion is None:
-            raise ValueError("may_lack_data belongs to alarms with a companion, which counts what the ratio leaves out")
         return self
 
     @model_validator(mode="after")

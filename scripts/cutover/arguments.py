@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-__all__ = ["key", "natural", "positive", "rate"]
+__all__ = ["key", "natural", "positive", "rate", "seconds"]
 
 
 def key(text: str) -> str:
@@ -39,4 +39,15 @@ def rate(text: str) -> float:
         number = math.nan
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of certificates a second above 0")
+    return number
+
+
+def seconds(text: str) -> float:
+    """A span of time, a day at most."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 to a day")
     return number

@@ -161,15 +161,19 @@ class Catalogue:
     ) -> None:
         self._connection.close()
 
-    def pages(self, selection: Selection, size: int) -> Iterator[list[Certificate]]:
-        """The selected rows in the order of their ids, `size` at a time and `limit` in all; new rows included."""
+    def pages(self, selection: Selection, size: int | Callable[[], int]) -> Iterator[list[Certificate]]:
+        """The selected rows in the order of their ids, `size` at a time and `limit` in all; new rows included.
+
+        A `size` that is called is asked before each page.
+        """
         last, left = selection.start_id - 1, selection.limit
         condition, values = selection.condition()
         query = sql.SQL("SELECT {} FROM {} WHERE {} AND id > %(last)s ORDER BY id LIMIT %(size)s").format(
             sql.SQL(_COLUMNS), TABLE, condition
         )
         while left is None or left > 0:
-            wanted = size if left is None else min(size, left)
+            most = size() if callable(size) else size
+            wanted = most if left is None else min(most, left)
             page = self._rows(query, values | {"last": last, "size": wanted})
             if page:
                 yield page

@@ -31,16 +31,21 @@ COMMANDS = {
     "delivered": "delivery",
     "doctor": "doctor.command",
     "downloads": "downloads",
+    "evidence": "evidence.commands",
     "generate": "generate_command",
+    "journal": "journal_command",
+    "machine": "machine_command",
     "pause": "control_commands",
     "probe": "probe",
     "purge": "retirement.commands",
     "quarantine": "retirement.commands",
     "repair": "consistency.commands",
+    "report": "evidence.report_command",
     "restore": "retirement.commands",
     "resume": "control_commands",
     "sweep": "sweep.command",
     "witnesses": "consistency.witnesses_command",
+    "worker-requests": "worker_requests_command",
 }
 
 
@@ -77,7 +82,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cutover {version('deltacrown-cutover')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     modules = [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values())
-    for module in modules:
+    for module in () if command == "--version" else modules:
         importlib.import_module(f"cutover.{module}").register(commands)
     return parser
 

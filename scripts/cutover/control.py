@@ -11,7 +11,7 @@ import os
 import socket
 import time
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, get_args
 
@@ -50,7 +50,10 @@ class ControlState(BaseModel):
 
 
 class Run(BaseModel):
-    """What a run said of itself at its last batch: times are UTC, `rate` is in certificates a second."""
+    """What a run said of itself: times are UTC, `rate` is in certificates a second.
+
+    `updated` is the time of its last batch, or of its last sign of life while it cools down.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -108,6 +111,7 @@ class Control:
         )
         self._told = ControlState(run=self._run.identity, max_rate=max_rate)
         self._batch_started, self._batch_rows = 0.0, 0
+        self._cool_until, self._cooling = 0.0, ""
 
     def __enter__(self) -> Self:
         _write(_control_path(self._directory, self._run.kind), self._told)
@@ -132,8 +136,17 @@ class Control:
         """Says that a batch is done: its number, the token to resume after it, certificates a second so far."""
         self._say(batch=batch, token=token, rate=rate, updated=datetime.now(UTC), phase="running")
 
+    def cool_down(self, seconds: float) -> str:
+        """Lets the next batch wait for so long, from now on; returns until when, as a time of day in UTC."""
+        self._cool_until = time.monotonic() + seconds
+        until = (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%H:%M:%SZ")
+        self._cooling = f"cooling down until {until}"
+        return until
+
     def before_batch(self, rows: int, stopped: Callable[[], bool]) -> bool:
-        """Waits while the run is paused or faster than its `max_rate`, at most a second behind a change of orders.
+        """Waits while the run is paused, cools down or is faster than its `max_rate`.
+
+        Orders that change are obeyed within a second.
 
         Args:
             rows: certificates of the batch that wants to start.
@@ -146,12 +159,18 @@ class Control:
             told = self.state()
             if told.abort:
                 return False
-            pause = _READ_SECONDS if told.paused else self._seconds_too_early(told.max_rate)
+            cooling = self._cool_until - time.monotonic()
+            pause = _READ_SECONDS if told.paused else max(cooling, self._seconds_too_early(told.max_rate))
             if pause <= 0:
                 self._batch_started, self._batch_rows = time.monotonic(), rows
                 self._say(phase="running")
                 return True
-            self._say(phase="paused" if told.paused else f"held back to {told.max_rate:g} certificates a second")
+            if told.paused:
+                self._say(phase="paused")
+            elif cooling > 0:
+                self._say(phase=self._cooling, updated=datetime.now(UTC))  # else it would be taken for one that hangs
+            else:
+                self._say(phase=f"held back to {told.max_rate:g} certificates a second")
             time.sleep(min(pause, _READ_SECONDS))
         return False
 

@@ -23,12 +23,13 @@ class FailureStop(Table):
 
 
 class Sweep(Table):
-    """How often rows are looked after, which are too young for it or to be missed, and how far back is looked."""
+    """How often rows are looked after, which are too young for it or to be missed, how far back, and which beyond."""
 
     interval_seconds: Count
     young_seconds: Count
     grace_seconds: Count
     lookback_seconds: Count
+    stragglers_ratio: Ratio
 
 
 class Check(Table):

@@ -11,9 +11,9 @@ from cutover.exit_codes import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from cutover.plan import Bound
+    from cutover.plan import Bound, Plan
 
-__all__ = ["Result", "Verdict", "evaluate", "overall"]
+__all__ = ["Result", "Verdict", "evaluate", "overall", "sample_floors"]
 
 
 class Verdict(IntEnum):
@@ -41,26 +41,34 @@ class Result:
 
 
 def evaluate(
-    criteria: Mapping[str, Bound], measured: Mapping[str, tuple[float | None, int]], minimum_samples: int = 1
+    criteria: Mapping[str, Bound],
+    measured: Mapping[str, tuple[float | None, int]],
+    minimum_samples: Mapping[str, int] | None = None,
 ) -> list[Result]:
     """Judges every criterion.
 
     Args:
         criteria: the limits, by name.
         measured: value and number of samples, by name; a name that is absent could not be measured.
-        minimum_samples: fewer samples than this are INCONCLUSIVE, whatever they say.
+        minimum_samples: fewer samples of a criterion than this are INCONCLUSIVE, whatever they say; 1 if not named.
     """
     results = []
     for name, bound in criteria.items():
         value, samples = measured.get(name, (None, 0))
         if name not in measured:
             verdict = Verdict.ERROR
-        elif value is None or samples < minimum_samples:
+        elif value is None or samples < (minimum_samples or {}).get(name, 1):
             verdict = Verdict.INCONCLUSIVE
         else:
             verdict = Verdict.PASS if bound.holds(value) else Verdict.FAIL
         results.append(Result(name, str(bound), value, samples, verdict))
     return results
+
+
+def sample_floors(table: Plan) -> dict[str, int]:
+    """How many samples a criterion needs that is a service level, by the level's name and by its measure."""
+    levels = {level.measure: level.minimum_samples for level in table.service_levels.values()}
+    return levels | {name: level.minimum_samples for name, level in table.service_levels.items()}
 
 
 def overall(results: Iterable[Result]) -> Verdict:

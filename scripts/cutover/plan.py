@@ -110,6 +110,7 @@ class Step(Table):
     deployment: Deployment
     from_mode: str = Field(alias="from")
     to_mode: str = Field(alias="to")
+    marks_rows: bool = False
     batches: list[Batch] = Field(default_factory=list)
     criteria: dict[str, Bound] = Field(min_length=1)
     stop: dict[str, Bound] = Field(default_factory=dict)
@@ -261,6 +262,13 @@ class Plan(Table):
             for_seconds = self.rollback_triggers[alarm.trigger].for_seconds if alarm.trigger else 0
             if for_seconds and alarm.period_seconds * alarm.datapoints != for_seconds:
                 raise ValueError(f"alarms.{name}: its datapoints must span the trigger's {for_seconds} s exactly")
+        return self
+
+    @model_validator(mode="after")
+    def _something_counts_where_data_may_lack(self) -> Self:
+        for name, alarm in self.alarms.items():
+            if alarm.may_lack_data and (alarm.companion is None or self.alarms[alarm.companion].may_lack_data):
+                raise ValueError(f"alarms.{name}: may_lack_data wants a companion that counts, and may not lack data")
         return self
 
     @model_validator(mode="after")

@@ -11,15 +11,21 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
+    "Entry",
+    "LogLine",
     "TelemetryError",
     "WorkerCounts",
+    "after_mark",
+    "count",
     "count_journal",
+    "entries",
     "measurement_line",
     "metric_line",
     "parse_metric",
@@ -39,6 +45,35 @@ class TelemetryError(ValueError):
     """The journal cannot be counted: lines are missing, or are not what journalctl prints."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the journal: the unit that wrote it, its text, and when journald took it (UTC)."""
+
+    unit: str
+    message: str
+    at: datetime
+    cursor: str
+    boot: str
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A log message as the console layout would have it, with what only the JSON layout tells: the metric's tags."""
+
+    text: str
+    tags: Mapping[str, object]
+
+    @classmethod
+    def of(cls, message: str) -> Self:
+        """Reads a message of any of the application's three layouts."""
+        document = _document(message)
+        if document is None:
+            return cls(message, {})
+        tags = document.get("tags")
+        text = f"{document.get('levelname')} {document.get('name')} {document.get('message')}"
+        return cls(text, tags if isinstance(tags, dict) else {})
+
+
 @dataclass
 class WorkerCounts:
     """What one worker's journal says of a window of time."""
@@ -56,14 +91,10 @@ class WorkerCounts:
 
 def parse_metric(message: str) -> tuple[str, float] | None:
     """Name and value of the METRIC in one log message of any of the application's three layouts, else None."""
-    text = message
-    if message.startswith("{"):
-        try:
-            document = json.loads(message)
-        except ValueError:
-            return None
-        text = str(document.get("message", "")) if isinstance(document, dict) else ""
-    found = _METRIC.search(text)
+    document = _document(message)
+    if document is None and message.startswith("{"):
+        return None  # a part of a line, whose number may be one, too
+    found = _METRIC.search(message if document is None else str(document.get("message", "")))
     return (found["name"], float(found["value"])) if found else None
 
 
@@ -78,17 +109,49 @@ def count_journal(lines: Iterable[str], units: Iterable[str]) -> dict[str, Worke
         TelemetryError: a line is no journal entry, or journald dropped messages within the window.
     """
     counts = {unit: WorkerCounts() for unit in units}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        entry = _entry(line, number)
-        message = _text(entry.get("MESSAGE"))
-        if _SUPPRESSED.search(message):
-            raise TelemetryError(f"journald dropped lines ({message}): set LogRateLimitIntervalSec=0 and measure again")
-        worker = counts.get(str(entry.get("_SYSTEMD_UNIT", "")))
-        if worker is not None:
-            _count(worker, message)
+    for entry in entries(lines):
+        count(counts, entry)
     return counts
+
+
+def count(counts: Mapping[str, WorkerCounts], entry: Entry) -> None:
+    """Adds an entry to the counts of its unit, if it is one of these.
+
+    Raises:
+        TelemetryError: the entry says that journald dropped messages.
+    """
+    if _SUPPRESSED.search(entry.message):
+        raise TelemetryError(
+            f"journald dropped lines ({entry.message}): set LogRateLimitIntervalSec=0 and measure again"
+        )
+    if entry.unit in counts:
+        _count(counts[entry.unit], entry.message)
+
+
+def entries(lines: Iterable[str]) -> Iterator[Entry]:
+    """The entries that `journalctl -o json` printed, one a line; TelemetryError names a line that is none."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            fields = _fields(line, number)
+            yield Entry(
+                unit=str(fields.get("_SYSTEMD_UNIT", "")),
+                message=_text(fields.get("MESSAGE")),
+                at=_time(fields.get("__REALTIME_TIMESTAMP"), number),
+                cursor=str(fields.get("__CURSOR", "")),
+                boot=str(fields.get("_BOOT_ID", "")),
+            )
+
+
+def after_mark(found: Iterator[Entry], cursor: str) -> Iterator[Entry]:
+    """The mark itself and all entries after it, as they come; TelemetryError as `since_mark`, even after some."""
+    mark = next(found, None)
+    if mark is None or mark.cursor != cursor:
+        raise TelemetryError("the mark in the journal is gone, so lines after it may be lost: measure again")
+    yield mark
+    for entry in found:
+        if entry.boot != mark.boot:
+            raise TelemetryError("the machine was restarted since the mark: measure again")
+        yield entry
 
 
 def since_mark(lines: Sequence[str], cursor: str) -> Sequence[str]:
@@ -101,11 +164,8 @@ def since_mark(lines: Sequence[str], cursor: str) -> Sequence[str]:
     Raises:
         TelemetryError: the mark is gone, so entries after it may be, too; or the machine was restarted since.
     """
-    entries = [_entry(line, number) for number, line in enumerate(lines, start=1)]
-    if not entries or entries[0].get("__CURSOR") != cursor:
-        raise TelemetryError("the mark in the journal is gone, so lines after it may be lost: measure again")
-    if len({entry.get("_BOOT_ID") for entry in entries}) > 1:
-        raise TelemetryError("the machine was restarted since the mark: measure again")
+    for _ in after_mark(entries(lines), cursor):
+        pass
     return lines[1:]
 
 
@@ -134,31 +194,32 @@ def _count(worker: WorkerCounts, message: str) -> None:
     metric = parse_metric(message)
     if metric:
         worker.metrics[metric[0]] += round(metric[1])
-    if not worker.first_complaint and _COMPLAINT.search(_flat(message)):
+    text = LogLine.of(message).text
+    if not worker.first_complaint and _COMPLAINT.search(text):
         worker.first_complaint = message[:400]
-    worker.errors_logged += bool(_SERVER_ERROR.search(_flat(message)))
+    worker.errors_logged += bool(_SERVER_ERROR.search(text))
     worker.errors_answered += bool(_ANSWERED_500.search(message))
 
 
-def _flat(message: str) -> str:
-    """A JSON log line as the console layout would have it."""
+def _document(message: str) -> Mapping[str, object] | None:
+    """The object of a line in the JSON layout, None if it is in another."""
     if not message.startswith("{"):
-        return message
+        return None
     try:
         document = json.loads(message)
     except ValueError:
-        return message
-    return f"{document.get('levelname')} {document.get('name')} {document.get('message')}"
+        return None
+    return document if isinstance(document, dict) else None
 
 
-def _entry(line: str, number: int) -> Mapping[str, object]:
+def _fields(line: str, number: int) -> Mapping[str, object]:
     try:
-        entry = json.loads(line)
+        fields = json.loads(line)
     except ValueError as error:
         raise TelemetryError(f"line {number} of the journal is no JSON: {line[:80]!r}") from error
-    if not isinstance(entry, dict):
+    if not isinstance(fields, dict):
         raise TelemetryError(f"line {number} of the journal is no entry: {line[:80]!r}")
-    return entry
+    return fields
 
 
 def _text(message: object) -> str:
@@ -166,3 +227,11 @@ def _text(message: object) -> str:
     if isinstance(message, list):
         return bytes(message).decode("utf-8", errors="replace")
     return str(message or "")
+
+
+def _time(microseconds: object, number: int) -> datetime:
+    """The journal's time, in microseconds since 1970; entries that were written down without one have that year."""
+    try:
+        return datetime.fromtimestamp(int(str(microseconds or 0)) / 1_000_000, UTC)
+    except ValueError as error:
+        raise TelemetryError(f"line {number} of the journal has no time: {microseconds!r}") from error

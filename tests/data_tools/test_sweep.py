@@ -123,8 +123,17 @@ def test_rows_from_before_dual_write_are_left_to_the_backfill(site: Site, sweep:
     report = document(sweep("--json"))
     assert (report["found"], report["unmarked"]) == (1, len(many))
     assert site.row(new.id).marked
-    site.execute("DELETE FROM {table} WHERE id = %s", many[0].id)
-    assert document(sweep("--json"))["marked"] == TOOLS.batch_size  # what a long outage left is not forgotten
+    site.execute("DELETE FROM {table} WHERE id > %s AND id < %s", many[3].id, new.id)
+    assert document(sweep("--json"))["found"] == 0  # few, and still most of the table: a sample comes first
+
+
+def test_what_a_long_outage_left_is_not_forgotten(site: Site, sweep: Sweep) -> None:
+    """Rows from before the look-back are met by no other sweep."""
+    old = ago(TOOLS.sweep.lookback_seconds + 60)
+    site.add_many([(None, OTHER)] * round(3 / TOOLS.sweep.stragglers_ratio), updated_at=old, marked=True)
+    left = site.add_many([(None, OTHER)] * 3, updated_at=old)
+    report = document(sweep("--json"))
+    assert (report["found"], report["marked"]) == (len(left), len(left))
 
 
 def test_a_mark_whose_object_is_gone_is_made_true_again(site: Site, sweep: Sweep) -> None:

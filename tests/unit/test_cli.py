@@ -34,7 +34,7 @@ def test_each_command_is_in_the_module_that_is_imported_for_it(
 def test_help_lists_every_command_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     """A command outside of the list would only work when nobody names it first."""
     (text,) = help_of(capsys)
-    assert set(re.findall(r"^    ([a-z]+)\b", text, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^    ([a-z-]+)\b", text, re.MULTILINE)) == set(COMMANDS)
 
 
 def test_an_interrupted_command_does_not_say_that_it_did_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cutover.gates import Verdict, evaluate, overall
+from cutover import plan
+from cutover.gates import Verdict, evaluate, overall, sample_floors
 from cutover.plan import Bound
 
 CRITERIA = {"errors": Bound(at_most=0)}
@@ -29,7 +30,14 @@ def test_only_a_measured_and_kept_criterion_passes(
 
 def test_too_few_samples_are_inconclusive() -> None:
     """Three good uploads do not prove 99.5 %."""
-    assert overall(evaluate(CRITERIA, {"errors": (0.0, 3)}, minimum_samples=4)) is Verdict.INCONCLUSIVE
+    assert overall(evaluate(CRITERIA, {"errors": (0.0, 3)}, minimum_samples={"errors": 4})) is Verdict.INCONCLUSIVE
+
+
+def test_floors_of_the_service_levels_hold_for_the_steps() -> None:
+    """A step that gates on a service level needs as many samples as the level says, by whichever name it has."""
+    floors = sample_floors(plan.load())
+    assert (floors["save_success_ratio"], floors["upload_p95"], floors["read_fallback_ratio"]) == (200, 60, 1000)
+    assert "copies_equal" not in floors
 
 
 def test_violation_outweighs_what_could_not_be_measured() -> None:

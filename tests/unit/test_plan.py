@@ -105,6 +105,7 @@ def test_pages_go_to_the_on_call_and_each_severity_to_somebody() -> None:
         (lambda d: d["alarms"]["upload-p95"].pop("low_samples"), "alarms.upload-p95: a percentile"),
         (lambda d: d["alarms"]["upload-p95"].update({"level": "upload_p59"}), "no level or trigger 'upload_p59'"),
         (lambda d: d["alarms"]["upload-failure-rate"].pop("companion"), "alarms.upload-failure-rate: a ratio"),
+        (lambda d: d["alarms"]["upload-p95"].update({"may_lack_data": True}), "alarms.upload-p95: may_lack_data wants"),
         (lambda d: d["alarms"]["rollback-reads"].update({"datapoints": 1}), "must span the trigger's 120 s"),
         (lambda d: d["alarms"]["upload-failures"]["while_below"].update({"ratio": "x"}), "while_below names no ratio"),
         (lambda d: d["alarms"]["upload-p95"].update({"treat_missing_data": "ok"}), "upload-p95.treat_missing_data"),
@@ -112,6 +113,8 @@ def test_pages_go_to_the_on_call_and_each_severity_to_somebody() -> None:
         (lambda d: d["incidents"]["degraded"].update({"unless": "s4"}), "no other incident is called 's4'"),
         (lambda d: d["incidents"]["telemetry"].update({"severity": "warning"}), "no-telemetry has another severity"),
         (lambda d: d["silence"].update({"maximum_seconds": 7260}), "silence.maximum_seconds"),
+        (lambda d: d["preflight"].pop("free_bytes"), "preflight.free_bytes"),
+        (lambda d: d["preflight"].update({"free_ratio": 1}), "preflight.free_ratio"),
         (lambda d: d["contacts"][2].update({"receives": ["critical"]}), "AWS support receives mail"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cutover.alarms.errors import AlarmError
 from cutover.exit_codes import ExitCode
+from cutover.settings import add_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,9 +56,33 @@ def register(commands: Subparsers) -> None:
         )
         parser.add_argument("file", nargs="?", type=Path, help="JSON Lines (default: standard input)")
         parser.set_defaults(command=_json_lines, answer=name)
+    _register_live(subcommands)
     _register_test(subcommands)
     _register_query(subcommands)
     _register_silence(subcommands)
+
+
+def _register_live(subcommands: Subparsers) -> None:
+    parser = subcommands.add_parser(
+        "live",
+        help="whether every alarm of a deployment is OK now, as CloudWatch has it",
+        description="Asks CloudWatch for the state of every alarm that ops/cutover.yml declares for a deployment, as "
+        "the preflight of each step does. Needs cloudwatch:DescribeAlarms, which the read-only role has. Exit 0: all "
+        "are OK; 1: one fires, is absent, or has no data and may not lack them; 4: CloudWatch could not be asked.",
+        epilog="example: cutover alarms live --deployment staging --env-file /etc/deltacrown/staging.env",
+    )
+    parser.add_argument("--deployment", required=True, choices=["staging", "production"])
+    add_arguments(parser)
+    parser.add_argument(
+        "--region",
+        metavar="REGION",
+        help="default: AWS_REGION, AWS_DEFAULT_REGION, AWS_S3_REGION_NAME, the profile's",
+    )
+    parser.add_argument(
+        "--step", type=int, choices=range(1, 11), metavar="N", help="only what this step asks for (default: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    parser.set_defaults(command=_live)
 
 
 def _register_test(subcommands: Subparsers) -> None:
@@ -188,6 +213,12 @@ def _query(options: argparse.Namespace) -> int:
     from cutover.alarms import insights  # noqa: PLC0415 (each command loads what it needs)
 
     return insights.run_query(options.query, options.events, as_json=options.json)
+
+
+def _live(options: argparse.Namespace) -> int:
+    from cutover.alarms import live  # noqa: PLC0415 (each command loads what it needs)
+
+    return live.run(options)
 
 
 def _silence(options: argparse.Namespace) -> int:

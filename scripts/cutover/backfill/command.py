@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cutover import plan, settings
-from cutover.arguments import key, natural, positive, rate
+from cutover.arguments import key, natural, positive, rate, seconds
 from cutover.backfill import token
 from cutover.control import batch_rows
 
@@ -27,6 +27,7 @@ DESCRIPTION = (
 EXAMPLES = """examples:
   cutover backfill --env-file /etc/deltacrown/staging.env --dry-run --limit 100 --verify-hash
   cutover backfill --env-file /etc/deltacrown/production.env --start-id 0 --limit 1000 --batch-size 50 --verify-hash
+  cutover backfill --env-file /etc/deltacrown/production.env --verify-hash --run-size 1000 --cooldown 300
   cutover backfill --env-file /etc/deltacrown/production.env --resume-token eyJzdGFydF9pZCI6IDEwfQ==
   cutover backfill --env-file /etc/deltacrown/production.env --certificate-id 4711 --repair
   cutover backfill --env-file /etc/deltacrown/production.env --scheduler tcp://127.0.0.1:8786"""
@@ -66,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=positive, default=tools.concurrency, metavar="N", help="uploads at once")
     parser.add_argument("--max-rate", type=rate, metavar="R", help="certificates a second, at most")
     parser.add_argument(
+        "--run-size", type=positive, metavar="N", help="certificates until it cools down (with --cooldown)"
+    )
+    parser.add_argument(
+        "--cooldown", type=seconds, metavar="S", help="seconds to wait after each run of --run-size; not in a dry run"
+    )
+    parser.add_argument(
         "--scheduler", type=_scheduler, metavar="ADDRESS", help="spread it over the workers of this Dask scheduler"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output, lines on error")
@@ -75,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs a backfill and returns its exit code."""
     from cutover.backfill.session import Session  # noqa: PLC0415 - boto3 and the database driver take 0.4 s
 
+    _refuse_half_a_pace(options)
     table, values = plan.load(), settings.load(options.env_file, role_arn=options.role_arn)
     flag = table.variables["backfill"]
     if not options.dry_run and not settings.flag(values, flag):
@@ -86,6 +94,13 @@ def run(options: argparse.Namespace) -> int:
         print("cutover: --resume-token without a token: from the start, passing what is migrated", file=sys.stderr)
     options.batch_size = batch_rows(options.batch_size, options.max_rate)
     return Session(options, values, table).run()
+
+
+def _refuse_half_a_pace(options: argparse.Namespace) -> None:
+    if (options.run_size is None) != (options.cooldown is None):
+        raise settings.SettingsError("--run-size N and --cooldown S belong together: give both, or none")
+    if options.run_size is not None and options.scheduler is not None:
+        raise settings.SettingsError("--run-size paces one process: leave it out, or leave --scheduler out")
 
 
 def _scheduler(text: str) -> str:

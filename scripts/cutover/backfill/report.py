@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
+    from cutover.backfill.pace import Pace
     from cutover.backfill.run import Batch, Summary
     from cutover.data_tool_table import DataTools
     from cutover.migration import Outcome
@@ -33,10 +34,12 @@ class Report:
     On a terminal a bar takes the place of the lines that only say how far the run is.
     """
 
-    def __init__(self, tools: DataTools, *, total: int, batch_size: int, as_json: bool) -> None:
-        self._tools, self._total = tools, total
+    def __init__(
+        self, tools: DataTools, *, total: int, batch_size: int, as_json: bool, pace: Pace | None = None
+    ) -> None:
+        self._tools, self._total, self._pace = tools, total, pace
         self._out: IO[str] = sys.stderr if as_json else sys.stdout
-        self._batches = -(-total // batch_size)
+        self._batches = pace.batches(total, batch_size) if pace else -(-total // batch_size)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         if sys.stderr.isatty() and (as_json or sys.stdout.isatty()):
@@ -57,12 +60,11 @@ class Report:
             self._say(f"[INFO] Batch {batch.number}/{self._batches}: Processing certificates {ids}...")
         for outcome in batch.outcomes:
             self._outcome(outcome, dry_run=summary.dry_run)
-        done, seconds = summary.done, summary.duration_s
+        done = summary.done
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done)
+            self._bar.update(self._task, completed=done, description="certificates")
         elif self._total:
-            eta = duration(seconds / max(done, 1) * max(self._total - done, 0))
-            self._say(f"[INFO] Progress: {done}/{self._total} ({done / self._total:.1%}) - ETA: {eta}")
+            self._say(f"[INFO] Progress: {done}/{self._total} ({done / self._total:.1%}) - ETA: {self._eta(summary)}")
         if not summary.dry_run:
             self._say(
                 f"BACKFILL batch {batch.number}/{self._batches} ids {ids} migrated {summary.migrated} "
@@ -71,6 +73,12 @@ class Report:
             failed = sum(bool(outcome.problems) for outcome in batch.outcomes)
             self._say(metric_line(self._tools.metrics["migrated"], len(batch.outcomes) - failed))
             self._say(metric_line(self._tools.metrics["failed"], failed))
+
+    def cooling(self, said: str) -> None:
+        """A cool-down that begins."""
+        self._say(f"[INFO] {said}")
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description="cooling down")
 
     def end(self, summary: Summary, cost: Cost) -> None:
         """The summary, and the resume token as the very last line."""
@@ -100,6 +108,17 @@ class Report:
         """Takes the bar from the terminal."""
         if self._bar is not None:
             self._bar.stop()
+
+    def _eta(self, summary: Summary) -> str:
+        """How long the rest will take, at the speed so far, with the cool-downs that are still to come."""
+        waited = self._pace.waited if self._pace else 0.0
+        left = (summary.duration_s - waited) / max(summary.done, 1) * max(self._total - summary.done, 0)
+        if self._pace is None or not (cool_downs := self._pace.to_come(self._total)):
+            return duration(left)
+        cooling = cool_downs * self._pace.cooldown_seconds
+        return (
+            f"{duration(left + cooling)}, {cool_downs} cool-downs of {duration(self._pace.cooldown_seconds)} included"
+        )
 
     def _outcome(self, outcome: Outcome, *, dry_run: bool) -> None:
         for problem in outcome.problems:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cutover.backfill.failure_stop import FailureStop
+    from cutover.backfill.pace import Pace
     from cutover.catalogue import Catalogue, Certificate, Selection
     from cutover.control import Control
     from cutover.migration import Migrator, Outcome
@@ -101,6 +102,7 @@ class Run:
     report: Callable[[Batch, Summary], None]
     batch_size: int
     concurrency: int
+    pace: Pace | None = None  # cool-downs, which need `control`
     complete: bool = True  # nothing has been met yet that another attempt could mend
     _in_flight: deque[Batch] = field(default_factory=deque)
     _left: float = _LAST_UPLOADS_SECONDS
@@ -132,10 +134,38 @@ class Run:
             pool.shutdown(wait=not self.stopping.is_set(), cancel_futures=True)
 
     def _started(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
-        for number, rows in enumerate(self.catalogue.pages(self.selection, self.batch_size), start=1):
-            if not self.may_start(len(rows), self._ended):
+        for number, page in enumerate(self.catalogue.pages(self.selection, self._next_batch_size), start=1):
+            cools = self.pace is not None and self.pace.is_due
+            if cools:
+                self._cool_down()
+            began = time.monotonic()
+            may_start = self.may_start(len(page), self._ended)
+            if self.pace is not None:
+                self.pace.begun += len(page)
+                self.pace.waited += time.monotonic() - began if cools else 0.0
+            if not may_start:
                 return
-            yield Batch(number, rows, [pool.submit(self.migrator.migrate, row) for row in rows])
+            rows = self._as_they_are_now(page) if cools else page
+            if rows:
+                yield Batch(number, rows, [pool.submit(self.migrator.migrate, row) for row in rows])
+
+    def _next_batch_size(self) -> int:
+        return self.batch_size if self.pace is None else self.pace.batch_size(self.batch_size)
+
+    def _cool_down(self) -> None:
+        """Begins a cool-down once nothing is under way any more; `may_start` waits for its end."""
+        while self._in_flight:
+            self._finish(self._in_flight.popleft())
+        stopped = self.stopping.is_set() or self.summary.stopped
+        if self.pace is not None and self.control is not None and not stopped:
+            self.pace.cooled += 1
+            until = self.control.cool_down(self.pace.cooldown_seconds)
+            self.pace.tell(f"Cooling down after {self.pace.begun} certificates until {until}")
+
+    def _as_they_are_now(self, rows: list[Certificate]) -> list[Certificate]:
+        """These rows without those that were removed, or marked by the sweep, in the minutes of a cool-down."""
+        now = self.catalogue.by_id([row.id for row in rows])
+        return [row for row in now if self.selection.pending is None or row.migrated_at is None]
 
     def _ended(self) -> bool:
         """Whether a signal or a finished batch ends the run; a batch that is done need not wait for the next one."""

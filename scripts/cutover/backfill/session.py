@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from cutover import settings
 from cutover.backfill.errors import SchedulerError, UnknownCertificateError
 from cutover.backfill.failure_stop import FailureStop
-from cutover.backfill.report import Report, document
+from cutover.backfill.pace import Pace
+from cutover.backfill.report import Report, document, duration
 from cutover.backfill.run import Run, Summary
 from cutover.catalogue import Catalogue, CatalogueError, Selection
 from cutover.control import Control, batch_rows
@@ -57,14 +58,16 @@ class Session:
             if not options.dry_run and not catalogue.lock(LOCK):
                 summary.stopped = "lock"
                 summary.reason = "another backfill runs on this database: `cutover doctor` names it"
+            pace = self._pace()
             report = Report(
                 self._table.data_tools,
                 total=catalogue.count(selection),
                 batch_size=self._scheduler.shard_size if options.scheduler else options.batch_size,
                 as_json=options.json,
+                pace=pace,
             )
             report.header(self._header(), dry_run=options.dry_run)
-            failure = None if summary.stopped else self._execute(catalogue, selection, report)
+            failure = None if summary.stopped else self._execute(catalogue, selection, report, pace)
         self._end(report)
         if failure is not None:
             print(f"cutover: {failure}", file=sys.stderr)
@@ -79,7 +82,7 @@ class Session:
             print(document(self._summary), flush=True)
 
     def _execute(
-        self, catalogue: Catalogue, selection: Selection, report: Report
+        self, catalogue: Catalogue, selection: Selection, report: Report, pace: Pace | None
     ) -> CatalogueError | SchedulerError | None:
         """Runs, and returns why it broke off, if the database or the workers stayed away."""
         options, tools = self._options, self._table.data_tools
@@ -102,7 +105,10 @@ class Session:
                 report=report.batch,
                 batch_size=options.batch_size,
                 concurrency=options.concurrency,
+                pace=pace,
             )
+            if pace is not None:
+                pace.tell = report.cooling
             try:
                 self._spread(run) if options.scheduler else run.execute()
                 if self._summary.stopped != "lock":
@@ -115,6 +121,11 @@ class Session:
                 self._end(report)  # whatever it was, the token must be known
                 raise
         return None
+
+    def _pace(self) -> Pace | None:
+        """The cool-downs of the run; a dry run has none, because it takes nothing from anybody but reads."""
+        options = self._options
+        return None if options.run_size is None or options.dry_run else Pace(options.run_size, options.cooldown)
 
     def _migrator(self) -> Migrator:
         options = self._options
@@ -184,7 +195,12 @@ class Session:
             "Limit": options.limit or "none",
             "Batch size": options.batch_size,
             "Verify hash": options.verify_hash,
+            **self._cool_downs(),
         }
+
+    def _cool_downs(self) -> dict[str, object]:
+        pace = self._pace()
+        return {} if pace is None else {"Cool-down": f"{duration(pace.cooldown_seconds)} after each {pace.run_size}"}
 
     def _exit_code(self) -> ExitCode:
         if self._summary.stopped is not None:

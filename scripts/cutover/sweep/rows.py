@@ -48,13 +48,15 @@ def select(catalogue: Catalogue, accepted: Accepted, tools: DataTools, limit: in
     """The rows of a sweep.
 
     Before the backfill the sweep must not become one: rows from before the look-back are looked at only if those
-    without a mark are one batch at most. After the backfill that makes good for an outage which lasted longer.
+    without a mark are one batch at most, and few of all. After the backfill that makes good for an outage which lasted
+    longer.
     """
     now = datetime.now(UTC)
     since = now - timedelta(seconds=tools.sweep.lookback_seconds)
     covered = tuple(row.id for row in catalogue.by_id(accepted.ids()) if accepted.covers(row))
     older = Unproven(since=since, until=since, older_too=True, accepted=covered, limit=tools.batch_size + 1)
-    few = catalogue.count(older) <= tools.batch_size
+    share = tools.sweep.stragglers_ratio * catalogue.count(Selection(pending=None))
+    few = catalogue.count(older) <= min(tools.batch_size, share)
     until = now - timedelta(seconds=tools.sweep.young_seconds)
     return replace(older, until=until, older_too=few, limit=limit)
 

@@ -1,0 +1,97 @@
+"""What the data tools' documents say of the steps' criteria: (value, samples) by criterion of ops/cutover.yml.
+
+A document that lacks what is measured gives no value and no samples: the gate then says INCONCLUSIVE, never PASS.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from cutover.backfill import token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Document = Mapping[str, Any]
+    Measures = dict[str, tuple[float | None, int]]
+
+__all__ = ["MEASURES", "percentile"]
+
+_HASH_CAUSES = {"damaged_local", "conflict", "changed_while_read", "checksum_refused"}
+
+
+def percentile(values: Sequence[float], percent: int) -> float | None:
+    """The nearest-rank percentile; None of no values."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else None
+
+
+def _share(part: int, whole: int) -> tuple[float | None, int]:
+    return (part / whole if whole else None), whole
+
+
+def dry_run(first: Document, resumed: Document) -> Measures:
+    """Step 2: a dry run, and one that went on from its token with a single certificate.
+
+    The token is valid if the second run began where the first had ended: it has got further, or nothing was left.
+    """
+    seen = first["found"]
+    mismatches = sum(problem["cause"] in _HASH_CAUSES for problem in first["errors"])
+    start, end = token.decode([first["resume_token"]]), token.decode([resumed["resume_token"]])
+    went_on = end > start or (resumed["found"] == 0 and end == start)
+    return {
+        "errors": (len(first["errors"]), seen),
+        "hash_mismatches": (mismatches, seen),
+        "resume_token_valid": (float(start > 0 and went_on), seen),
+    }
+
+
+def sample(after: Document) -> Measures:
+    """Step 3: the witnesses of the sample after its backfill."""
+    return {
+        "sample_migrated": _share(after["rows"] - after["pending"], after["rows"]),
+        "witnesses_agree": _share(after["agree"], after["files"]),
+        "full_downloads": (after["downloaded"], after["files"]),
+    }
+
+
+def reads(storage: Document, site: Document) -> Measures:
+    """Step 4: what the storage class did in a process of its own, and what the running workers answered."""
+    migrated, others = storage["migrated"], storage["unmigrated"]
+    from_s3 = min(migrated["from_s3"], migrated["equal"]) + site["migrated"]["equal"]
+    from_local = min(others["from_local"], others["equal"], others["asked"] - others["signed"])
+    signed = storage["sign_ms"]
+    return {
+        "migrated_from_s3": _share(from_s3, _both(migrated["asked"], site["migrated"]["asked"])),
+        "others_from_local": _share(
+            from_local + site["unmigrated"]["equal"], _both(others["asked"], site["unmigrated"]["asked"])
+        ),
+        "presigned_url_answers": _share(storage["answers"]["ok"], storage["answers"]["asked"]),
+        "presigned_url_p95": (percentile(signed, 95), len(signed)),
+    }
+
+
+def _both(first: int, second: int) -> int:
+    """The sum of two samples, none if one of them is empty: each way of reading must have been tried."""
+    return first + second if first and second else 0
+
+
+def consistency(check: Document) -> Measures:
+    """Step 5: the consistency check of all keys, and of the sample's hashes."""
+    names = ("missing", "orphaned", "unmarked_present")
+    keys = max(check["db_count"], check["s3_count"])
+    different = len(check["different"])
+    wrong = sum(len(check[name]) for name in names) + different
+    return {
+        "keys_agree": (max(0.0, 1 - wrong / keys) if keys else None, keys),
+        "hashes_agree": (max(0.0, 1 - different / check["sampled"]) if check["sampled"] else None, check["sampled"]),
+    }
+
+
+MEASURES: Mapping[str, Callable[..., Measures]] = {
+    "consistency": consistency,
+    "dry_run": dry_run,
+    "reads": reads,
+    "sample": sample,
+}

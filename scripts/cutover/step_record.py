@@ -1,0 +1,51 @@
+"""The evidence of a step as the playbook's variables have it, before anything is measured."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["of"]
+
+
+def of(
+    step: Mapping[str, Any],
+    hosts: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    inventory: Sequence[str],
+) -> dict[str, Any]:
+    """Who runs the step, approved by whom, from which commit and inventory, with which settings, since when.
+
+    Args:
+        step: as the filter `cutover_step` gives it.
+        hosts: the inventory's hosts with their variables and facts; `localhost` holds the step's identity.
+        groups: the inventory's groups.
+        inventory: its files.
+    """
+    control, deployment = hosts["localhost"], step["deployment"]
+    data_host = hosts[groups[f"{deployment}_data_host"][0]]
+    return {
+        "kind": "step",
+        "step": step["number"],
+        "deployment": deployment,
+        "who": f"{control['step_identity']['holder']}@{control['step_identity']['host']}",
+        "approver": data_host.get("approver", ""),
+        "commit": control["step_commit"],
+        "inventory": [str(source) for source in inventory],
+        "started_at": control["step_identity"]["start"],
+        "ended_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "settings": {"time_scale": data_host.get("time_scale", 1), "step": step["table"]},
+        "cursors": {
+            name: hosts[name]["telemetry_cursor"]
+            for name in groups[f"{deployment}_machines"]
+            if "telemetry_cursor" in hosts[name]
+        },
+        "timeline": [
+            {"at": hosts[name]["rolling_flip_at"], "worker": name, "mode": step["to"]}
+            for name in groups[f"{deployment}_workers"]
+            if "rolling_flip_at" in hosts[name]
+        ],
+    }

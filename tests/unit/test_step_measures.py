@@ -1,0 +1,148 @@
+"""What the data tools' documents say of the steps' criteria; for each criterion a document in which it says no."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cutover import gates, plan, step_measures
+from cutover.backfill import token
+from cutover.gates import Verdict
+
+TABLE = plan.load()
+
+
+def verdicts(number: int, kind: str, **documents: Any) -> dict[str, Verdict]:
+    """The verdict on each criterion of a step, by the table's own limits."""
+    measured = step_measures.MEASURES[kind](**documents)
+    results = gates.evaluate(TABLE.steps[number].criteria, measured, gates.sample_floors(TABLE))
+    return {result.criterion: result.verdict for result in results}
+
+
+def run(found: int, next_id: int, *causes: str) -> dict[str, Any]:
+    """A backfill's document."""
+    return {"found": found, "errors": [{"cause": cause} for cause in causes], "resume_token": token.encode(next_id)}
+
+
+def sample(**changed: Any) -> dict[str, Any]:
+    """The witnesses' document of a sample that is migrated and agrees."""
+    return {"rows": 100, "pending": 0, "files": 200, "agree": 200, "downloaded": 5} | changed
+
+
+def storage(**changed: Any) -> dict[str, Any]:
+    """The storage class's document of reads that are what they should be."""
+    good: dict[str, Any] = {
+        "migrated": {"asked": 100, "from_s3": 100, "equal": 100},
+        "unmigrated": {"asked": 100, "from_local": 100, "equal": 100, "signed": 0},
+        "sign_ms": [1.0] * 100,
+        "answers": {"asked": 5, "ok": 5},
+    }
+    return {
+        name: (value | changed.get(name, {}) if isinstance(value, dict) else changed.get(name, value))
+        for name, value in good.items()
+    }
+
+
+def site(migrated: int = 100, unmigrated: int = 100, asked: int = 100) -> dict[str, Any]:
+    """The document of downloads through the running workers."""
+    return {"migrated": {"asked": asked, "equal": migrated}, "unmigrated": {"asked": asked, "equal": unmigrated}}
+
+
+def check(**changed: Any) -> dict[str, Any]:
+    """A consistency check's document in which all keys agree."""
+    lists: dict[str, list[Any]] = {"missing": [], "orphaned": [], "unmarked_present": [], "different": []}
+    return {"db_count": 200, "s3_count": 200, "sampled": 10, **lists} | changed
+
+
+@pytest.mark.parametrize(
+    ("documents", "refused"),
+    [
+        ({"first": run(100, 101), "resumed": run(1, 102)}, {}),
+        ({"first": run(87, 88), "resumed": run(0, 88)}, {}),  # the table ends here
+        ({"first": run(100, 101, "missing_local"), "resumed": run(1, 102)}, {"errors": Verdict.FAIL}),
+        (
+            {"first": run(100, 101, "damaged_local"), "resumed": run(1, 102)},
+            {"errors": Verdict.FAIL, "hash_mismatches": Verdict.FAIL},
+        ),
+        ({"first": run(100, 101), "resumed": run(1, 2)}, {"resume_token_valid": Verdict.FAIL}),  # it began anew
+        ({"first": run(100, 0), "resumed": run(1, 1)}, {"resume_token_valid": Verdict.FAIL}),  # it says the beginning
+        (
+            {"first": run(0, 0), "resumed": run(0, 0)},
+            dict.fromkeys(TABLE.steps[2].criteria, Verdict.INCONCLUSIVE),
+        ),
+    ],
+)
+def test_dry_run(documents: dict[str, Any], refused: dict[str, Verdict]) -> None:
+    """A token that leads back to the beginning, or a hash that differs, is found before anything is uploaded."""
+    expected = dict.fromkeys(TABLE.steps[2].criteria, Verdict.PASS) | refused
+    assert verdicts(2, "dry_run", **documents) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({}, {}),
+        ({"pending": 1}, {"sample_migrated": Verdict.FAIL}),
+        ({"agree": 199}, {"witnesses_agree": Verdict.FAIL}),
+        ({"downloaded": 4}, {"full_downloads": Verdict.FAIL}),
+        (
+            {"rows": 0, "files": 0, "agree": 0, "downloaded": 0},
+            dict.fromkeys(TABLE.steps[3].criteria, Verdict.INCONCLUSIVE),
+        ),
+    ],
+)
+def test_sample(changed: dict[str, Any], refused: dict[str, Verdict]) -> None:
+    """One certificate left behind, or one object that is another, is a failed sample."""
+    expected = dict.fromkeys(TABLE.steps[3].criteria, Verdict.PASS) | refused
+    assert verdicts(3, "sample", after=sample(**changed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("documents", "refused"),
+    [
+        ({"storage": storage(), "site": site()}, {}),
+        ({"storage": storage(migrated={"from_s3": 99}), "site": site()}, {"migrated_from_s3": Verdict.FAIL}),
+        ({"storage": storage(migrated={"equal": 99}), "site": site()}, {"migrated_from_s3": Verdict.FAIL}),
+        ({"storage": storage(), "site": site(migrated=99)}, {"migrated_from_s3": Verdict.FAIL}),
+        ({"storage": storage(unmigrated={"signed": 1}), "site": site()}, {"others_from_local": Verdict.FAIL}),
+        ({"storage": storage(unmigrated={"from_local": 99}), "site": site()}, {"others_from_local": Verdict.FAIL}),
+        ({"storage": storage(), "site": site(unmigrated=99)}, {"others_from_local": Verdict.FAIL}),
+        ({"storage": storage(answers={"ok": 4}), "site": site()}, {"presigned_url_answers": Verdict.FAIL}),
+        ({"storage": storage(sign_ms=[1.0] * 94 + [100.0] * 6), "site": site()}, {"presigned_url_p95": Verdict.FAIL}),
+        ({"storage": storage(sign_ms=[1.0] * 95 + [100.0] * 5), "site": site()}, {}),
+        ({"storage": storage(sign_ms=[1.0] * 59), "site": site()}, {"presigned_url_p95": Verdict.INCONCLUSIVE}),
+        (
+            {"storage": storage(), "site": site(0, 0, asked=0)},
+            {"migrated_from_s3": Verdict.INCONCLUSIVE, "others_from_local": Verdict.INCONCLUSIVE},
+        ),
+    ],
+)
+def test_reads(documents: dict[str, Any], refused: dict[str, Verdict]) -> None:
+    """A signed URL of what is not in S3, or a read that fell back, is seen although the customer got the bytes."""
+    expected = dict.fromkeys(TABLE.steps[4].criteria, Verdict.PASS) | refused
+    assert verdicts(4, "reads", **documents) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({}, {}),
+        ({"missing": ["a"], "orphaned": ["b"]}, {"keys_agree": Verdict.FAIL}),  # N = N
+        ({"unmarked_present": ["a"]}, {"keys_agree": Verdict.FAIL}),
+        ({"different": [{"key": "a"}]}, {"keys_agree": Verdict.FAIL, "hashes_agree": Verdict.FAIL}),
+        ({"sampled": 0}, {"hashes_agree": Verdict.INCONCLUSIVE}),
+        ({"db_count": 0, "s3_count": 0}, {"keys_agree": Verdict.INCONCLUSIVE}),  # 0 = 0
+    ],
+)
+def test_consistency(changed: dict[str, Any], refused: dict[str, Verdict]) -> None:
+    """Equal counts are not agreement, and nothing compared with nothing is no result."""
+    expected = dict.fromkeys(TABLE.steps[5].criteria, Verdict.PASS) | refused
+    assert verdicts(5, "consistency", check=check(**changed)) == expected
+
+
+def test_percentile_is_that_of_the_nearest_rank() -> None:
+    """95 of 100 fast calls are a fast p95; 94 are not."""
+    assert step_measures.percentile([], 95) is None
+    assert step_measures.percentile([5.0], 95) == 5.0
+    assert step_measures.percentile(list(range(1, 101)), 95) == 95
