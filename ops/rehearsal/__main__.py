@@ -98,7 +98,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         epilog="examples: make rehearse        make rehearse KEEP=1        make rehearse STEPS=1",
     )
     parser.add_argument("--keep", action="store_true", help="leave the lab up and say how to reach it")
-    parser.add_argument("--steps", type=_steps, default=list(AVAILABLE_STEPS), metavar="1,3-4", help="steps to play")
+    parser.add_argument(
+        "--steps",
+        type=_steps,
+        default=list(AVAILABLE_STEPS),
+        metavar="1,3-4",
+        help="steps to play, with those that they need",
+    )
     return parser.parse_args(arguments)
 
 

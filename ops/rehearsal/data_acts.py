@@ -1,4 +1,4 @@
-"""The data tools on staging in dual-write: dry run, sample, check and sweep, each with a part that must say no."""
+"""Staging from dual-write to reads on S3: steps 2 to 5, and the data tools with a damaged file that they must name."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import psycopg
 from cutover import names, plan
 from cutover.exit_codes import ExitCode
 from rehearsal import deployed_site as site
-from rehearsal import traffic
+from rehearsal import evidence_of, playbook, traffic
 from rehearsal.claims import ClaimError
 from rehearsal.lab import credentials, database, monitoring
-from rehearsal.lab.topology import DEPLOYMENTS
+from rehearsal.lab.topology import DEPLOYMENTS, REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +43,7 @@ python manage.py backfill_certificates_to_s3 \
     --verify-hash \
     | tee backfill_phase1.log"""
 MACHINE = site.FIRST_MACHINE["staging"]
+LOGS = REPOSITORY / "var/rehearsal"
 ARRIVES_SECONDS = 30.0  # a line takes about three
 SWEEP_SECONDS = 10.0  # a sweep takes about one
 POLL_SECONDS = 0.5
@@ -57,8 +58,8 @@ class Row(NamedTuple):
     is_marked: bool
 
 
-def play(lab: Lab, claims: Claims, client: traffic.Client) -> None:
-    """Plays the act; ClaimError of the first claim that does not hold."""
+def play(lab: Lab, claims: Claims, client: traffic.Client, *, last_step: int) -> None:
+    """Plays the act up to a step; ClaimError of the first claim that does not hold."""
     issued_at = time.monotonic()
     (issued,) = traffic.issue_many(client, traffic.sizes(1))
     sample = certificates(lab, "ORDER BY id LIMIT %s", SAMPLE)
@@ -70,14 +71,30 @@ def play(lab: Lab, claims: Claims, client: traffic.Client) -> None:
             claim.proof = f"{_dry_run(lab, damaged)}; {_readonly_cannot_write(lab, sample)}"
         with claims.prove(f"the runbook's own command backfills {SAMPLE} but for the damaged one, which it names"):
             _backfill_but(lab, sample, damaged)
-    with claims.prove(
-        "the certificate is restored and migrated, and each object of the sample equals its file"
-    ) as claim:
-        claim.proof = _migrate_restored(lab, sample, damaged)
+    with claims.prove("the check's line keeps the alarm no-consistency-check out of ALARM") as claim:
+        claim.proof = alarm_is_out()
+    with claims.prove("the database is backed up before steps mark certificates") as claim:
+        claim.proof = database.back_up(STAGING)
+    for number in range(2, min(last_step, 3) + 1):
+        _step(claims, number)
+    if last_step < 3:
+        return
+    with claims.prove("each object of the sample equals its file, that of the restored certificate, too") as claim:
+        claim.proof = _equal(lab, sample)
     with claims.prove("the daily check says PASS, and its line arrives in CloudWatch") as claim:
         claim.proof = checked(lab)
     with claims.prove("the sweep marks what dual-write stored within one interval") as claim:
         claim.proof = swept(lab, issued, issued_at)
+    for number in range(4, min(last_step, 5) + 1):
+        _step(claims, number)
+
+
+def _step(claims: Claims, number: int) -> None:
+    """A step's playbook, which must pass its own gate."""
+    step = plan.load().steps[number]
+    with claims.prove(f"go-live-step{number}.yml: {step.title[0].lower()}{step.title[1:]}, by its own gate") as claim:
+        output = evidence_of.passed(playbook.run(f"go-live-step{number}.yml", log_directory=LOGS))
+        claim.proof = evidence_of.gate(output, step.criteria)
 
 
 def certificates(lab: Lab, condition: str, *parameters: int) -> list[Row]:
@@ -182,9 +199,7 @@ def _backfill_but(lab: Lab, sample: Sequence[Row], damaged: Row) -> None:
         raise ClaimError(f"{min(stored)} is in the bucket, though its certificate is damaged")
 
 
-def _migrate_restored(lab: Lab, sample: Sequence[Row], damaged: Row) -> str:
-    result = site.shell("staging", f"cutover backfill --json --certificate-id {damaged.id}")
-    _expect(result, ExitCode.DONE)
+def _equal(lab: Lab, sample: Sequence[Row]) -> str:
     s3 = lab.aws.s3()
     keys = [key for row in sample for key in (row.file_pdf, row.file_image)]
     for key in keys:

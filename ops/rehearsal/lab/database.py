@@ -6,6 +6,7 @@ It holds a database and a role for each deployment; a role can connect to its ow
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 DIRECTORY = STATE_DIRECTORY / "postgresql"
 CLUSTER = DIRECTORY / "cluster"
+NAMED_BACKUP = STATE_DIRECTORY / "database-backup.txt"  # the rehearsal's inventory reads it
 # The data is thrown away with the lab, so that nothing need survive a power cut: no fsync.
 SETTINGS = f"""\
 listen_addresses = '{SERVICES_ADDRESS}'
@@ -66,6 +68,20 @@ def stop() -> None:
 def url(deployment: Deployment, password: str) -> str:
     """Returns the DATABASE_URL of a deployment."""
     return f"postgres://{deployment.name}:{password}@{SERVICES_ADDRESS}:{DATABASE_PORT}/{deployment.name}"
+
+
+def back_up(deployment: Deployment) -> str:
+    """Dumps a deployment's database, and writes the line by which the rehearsal's inventory names the dump.
+
+    Returns that line, `<ISO 8601 time> <name>`. Raises LabError.
+    """
+    moment = datetime.now(UTC)
+    dump = DIRECTORY / f"{deployment.name}-{moment:%Y%m%dT%H%M%SZ}.dump"
+    dumping = ("--format=custom", "--host", DIRECTORY, "--file", dump, deployment.name)
+    run([*_as_postgres(), PROGRAMS / "pg_dump", *dumping])
+    line = f"{moment:%Y-%m-%dT%H:%M:%SZ} {dump.name}"
+    NAMED_BACKUP.write_text(f"{line}\n", encoding="utf-8")
+    return line
 
 
 def access_rules() -> str:
