@@ -25,6 +25,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+_MUST_BE_KNOWN = "permission s3:"  # of the doctor's checks; others may be readable to the read-only role alone
 _PROBLEMS_TOLD = 3  # in a verdict's sentence; the evidence has them all
 
 
@@ -48,6 +49,7 @@ def cutover_step(number: int) -> dict[str, Any]:
         "to_flags": fleet.triple(table.modes[step.to_mode].flags),
         "batches": step.batches,
         "marks": step.marks_rows,
+        "soak": table.soak.model_dump(mode="json"),
         "table": step.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
 
@@ -70,13 +72,19 @@ def gate_step(measured: Mapping[str, Sequence[Any]], number: int) -> dict[str, A
     }
 
 
+def last_verdict(records: str, number: int) -> str:
+    """The verdict of a step's newest record, from `cutover evidence list --json`; empty if there is none."""
+    verdicts = [record["verdict"] for record in json.loads(records or "[]") if record.get("step") == number]
+    return verdicts[-1] if verdicts else ""
+
+
 def machine_problem(result: Mapping[str, Any], machine: str) -> str:
     """What keeps a machine from taking part, from the result of its `cutover machine` just now; empty if nothing."""
-    from cutover import plan, preflight
+    from cutover import plan, preflight, tool_result
 
-    if result["rc"] != 0:
-        said = result["stderr"].strip()
-        return f"`cutover machine` ended with {result['rc']} ({said}): run ansible-playbook prepare-hosts.yml"
+    silent = tool_result.problem(result, "cutover machine", machine, [0])
+    if silent:
+        return f"{silent}: run ansible-playbook prepare-hosts.yml"
     look, limits = json.loads(result["stdout"]), plan.load().preflight
     problems = [preflight.clock_skew_problem(time.time(), {machine: look["time"]}, limits.clock_skew_seconds)]
     problems += [preflight.disk_problem(path, numbers, limits) for path, numbers in look["disks"].items()]
@@ -124,18 +132,70 @@ def step_record(
     return step_record.of(step, hosts, groups, inventory)
 
 
+def held_mode(report: Mapping[str, Any]) -> str:
+    """The name of the mode that every process of a machine's report holds; empty if there is none."""
+    from cutover import plan
+
+    held = {fleet.held(process) for process in report["processes"]}
+    return next((name for name, mode in plan.load().modes.items() if held == {fleet.triple(mode.flags)}), "")
+
+
+def flags_of_mode(name: str) -> str:
+    """The flags of a mode as the machine script takes them."""
+    from cutover import plan
+
+    return fleet.triple(plan.load().modes[name].flags)
+
+
+def rollback_record(
+    hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], what: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The evidence of an emergency or a drill on these machines; `what` holds kind, deployment, scenario, seconds."""
+    from cutover import step_record
+
+    return step_record.of_rollback([hosts[machine] for machine in machines], what)
+
+
 def without_copies(paths: Sequence[str], directory: str) -> list[str]:
     """Those of these files of which the directory on this machine has no copy yet, in the order of their names."""
     return sorted(path for path in paths if not (Path(directory) / Path(path).name).exists())
 
 
 def doctor_problems(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What `cutover doctor` found broken, a sentence each with the command to run next."""
+    """What `cutover doctor` found broken, a sentence each with the command to run next.
+
+    What it could not look at counts, too, where a step does the same: an S3 that does not answer permits nothing.
+    """
     return [
         f"{finding['check']}: {finding['reason']}{' (next: ' + finding['next'] + ')' if finding['next'] else ''}"
         for finding in findings
         if finding["outcome"] == "FAIL"
+        or (finding["outcome"] == "UNKNOWN" and finding["check"].startswith(_MUST_BE_KNOWN))
     ]
+
+
+def tool_problem(result: Mapping[str, Any], command: str, host: str, accepts: Sequence[int] = (0, 1, 3)) -> str:
+    """Why a data tool gave no document to judge, as one sentence; empty if it did."""
+    from cutover import tool_result
+
+    return tool_result.problem(result, command, host, accepts)
+
+
+def tool_document(text: str) -> dict[str, Any] | list[Any]:
+    """The JSON document that a data tool printed."""
+    from cutover import tool_result
+
+    try:
+        return tool_result.document(text)
+    except ValueError as error:
+        raise AnsibleFilterError(f"ERROR, could not measure: {error}") from error
+
+
+def disagreements(check: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The keys on which `cutover check` saw table and bucket disagree, for `problems_named`."""
+    from cutover import step_measures
+
+    return step_measures.disagreements(check)
 
 
 def problems_named(problems: Sequence[Mapping[str, Any]]) -> str:
@@ -152,6 +212,13 @@ def rollback_objective_seconds(_scenario: str) -> int:
     return plan.load().rollback.objective_seconds
 
 
+def drill_downloads(_deployment: str) -> int:
+    """How many certificates are downloaded after a drill."""
+    from cutover import plan
+
+    return plan.load().rollback.drill_downloads
+
+
 def data_tool_interval_seconds(tool: str) -> int:
     """How long after its last start the timer of `sweep` or `check` starts it again, in seconds, by ops/cutover.yml."""
     from cutover import plan
@@ -160,24 +227,71 @@ def data_tool_interval_seconds(tool: str) -> int:
     return {"sweep": tools.sweep.interval_seconds, "check": tools.check.interval_hours * 3600}[tool]
 
 
-def journal_counts(result: Mapping[str, Any], units: Sequence[str], mark: str) -> dict[str, dict[str, Any]]:
-    """Metric counts and server errors by unit since the mark, from the result of a `journalctl -o json` task."""
-    from cutover import telemetry
+def up_to(items: Sequence[str], last: str) -> list[str]:
+    """The items up to and with `last`."""
+    return list(items[: items.index(last) + 1])
 
-    try:
-        if result.get("unreachable"):
-            raise telemetry.TelemetryError(f"{result.get('item')} cannot be reached")
-        counts = telemetry.count_journal(telemetry.since_mark(result["stdout"].splitlines(), mark), units)
-    except telemetry.TelemetryError as error:
-        raise AnsibleFilterError(f"ERROR, could not measure: {error}") from error
-    return {
-        unit: {
-            "metrics": dict(worker.metrics),
-            "server_errors": worker.server_errors,
-            "first_complaint": worker.first_complaint,
-        }
-        for unit, worker in counts.items()
-    }
+
+def uncounted_journals(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which machines' journals could not be counted, and why, from the results of their `cutover journal`."""
+    return [
+        f"{result['item']}: {(result.get('stderr') or 'cannot be reached').strip()}"
+        for result in results
+        if result.get("unreachable") or result.get("rc") != 0
+    ]
+
+
+def soak_look(
+    journals: Mapping[str, Any],
+    number: int,
+    hosts: Mapping[str, Mapping[str, Any]],
+    workers: Sequence[str],
+    watch: Mapping[str, float],
+) -> dict[str, Any]:
+    """What a soak has measured so far, [value, samples] by name, and whether it goes on."""
+    from cutover import plan, soak
+
+    table = plan.load()
+    watched: dict[str, list[str]] = {}
+    for worker in workers:
+        watched.setdefault(hosts[worker]["machine"], []).append(hosts[worker]["worker_unit"])
+    measured = soak.measure(table, journals, watched)
+    state = soak.decide(table, table.steps[number], measured, soak.Watch(**watch))
+    return {"measured": {name: list(value) for name, value in measured.items()}, "state": state.document()}
+
+
+def soak_series(before: Mapping[str, Sequence[Any]], measured: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """The measurements of a soak over time, [time, value] by name, with those of now."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {name: [*before.get(name, ()), [now, value]] for name, (value, _) in measured.items()}
+
+
+def soak_line(measured: Mapping[str, Sequence[Any]], number: int) -> str:
+    """What was measured of a step's criteria and stop limits, in one line."""
+    from cutover import plan
+
+    step = plan.load().steps[number]
+    return ", ".join(
+        f"{name} {'nothing' if value is None else format(value, 'g')} ({samples})"
+        for name, (value, samples) in measured.items()
+        if name in {*step.criteria, *step.stop}
+    )
+
+
+def fallbacks_of(journals: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every fallback read that the machines' journals tell of, with its machine, in the order of time."""
+    found = [
+        {**entry, "worker": machine + " " + entry["unit"]}
+        for machine, journal in journals.items()
+        for entry in journal["fallbacks"]
+    ]
+    return sorted(found, key=lambda entry: entry["at"])
+
+
+def first_complaint(journals: Mapping[str, Any]) -> str:
+    """The first warning of the storage class in any worker's journal; empty if there is none."""
+    workers = (worker for journal in journals.values() for worker in journal["units"].values())
+    return next(filter(None, (worker["first_complaint"] for worker in workers)), "")
 
 
 def environment_file_problem(text: str) -> str:
@@ -209,13 +323,19 @@ class FilterModule:
             "backup_problem": backup_problem,
             "cutover_step": cutover_step,
             "data_tool_interval_seconds": data_tool_interval_seconds,
+            "disagreements": disagreements,
             "doctor_problems": doctor_problems,
             "environment_file_problem": environment_file_problem,
+            "drill_downloads": drill_downloads,
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
+            "fallbacks_of": fallbacks_of,
+            "first_complaint": first_complaint,
+            "flags_of_mode": flags_of_mode,
             "gate_step": gate_step,
+            "held_mode": held_mode,
             "inventory_problem": fleet.inventory_problem,
-            "journal_counts": journal_counts,
+            "last_verdict": last_verdict,
             "machine_problem": machine_problem,
             "machine_report": fleet.machine_report,
             "measures": measures,
@@ -223,11 +343,19 @@ class FilterModule:
             "not_returned": fleet.not_returned,
             "processes_not_holding": fleet.processes_not_holding,
             "rollback_objective_seconds": rollback_objective_seconds,
+            "rollback_record": rollback_record,
             "rollback_report": fleet.rollback_report,
             "seconds_since_start_of": fleet.seconds_since_start_of,
+            "soak_line": soak_line,
+            "soak_look": soak_look,
+            "soak_series": soak_series,
             "step_record": step_record,
+            "tool_document": tool_document,
+            "tool_problem": tool_problem,
             "tools_problem": tools_problem,
+            "uncounted_journals": uncounted_journals,
             "units_on": fleet.units_on,
+            "up_to": up_to,
             "uwsgi_problem": uwsgi_problem,
             "unknown_workers": fleet.unknown_workers,
             "without_copies": without_copies,

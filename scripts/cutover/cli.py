@@ -43,6 +43,8 @@ COMMANDS = {
     "report": "evidence.report_command",
     "restore": "retirement.commands",
     "resume": "control_commands",
+    "status": "status.command",
+    "status-here": "status.here",
     "sweep": "sweep.command",
     "witnesses": "consistency.witnesses_command",
     "worker-requests": "worker_requests_command",

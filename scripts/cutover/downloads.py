@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from cutover import settings
 from cutover.arguments import natural, positive
-from cutover.exit_codes import CommandError, ExitCode
+from cutover.exit_codes import ExitCode
 from cutover.http_client import HttpClient, NoAnswerError
 from cutover.settings import SettingsError
+from cutover.site_account import CERTIFICATES, SIGN_IN, SiteError, given_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,16 +24,10 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["SiteError", "register"]
+__all__ = ["register"]
 
 TIMEOUT_SECONDS = 30  # to connect and for each read; a customer's browser is not answered later by nginx
 KINDS = ("migrated", "unmigrated")
-
-
-class SiteError(CommandError):
-    """Nobody could sign in, so that nothing was downloaded; the sentence says who, where and why."""
-
-    exit_code = ExitCode.ERROR
 
 
 @dataclass
@@ -130,7 +124,7 @@ def _run(options: argparse.Namespace) -> int:
     by_chance = options.migrated is not None or options.unmigrated is not None
     if by_chance == (options.certificate_id is not None):
         raise SettingsError("say which certificates: --migrated N and --unmigrated N, or --certificate-id ID")
-    values, (user, password) = settings.load(options.env_file), _account()
+    values, account = settings.load(options.env_file), given_fields("user", "password")
     # psycopg takes a tenth of a second to import, which the other commands need not pay.
     from cutover.catalogue import Catalogue  # noqa: PLC0415
 
@@ -138,7 +132,7 @@ def _run(options: argparse.Namespace) -> int:
         rows, found = _rows(options, catalogue)
         client = HttpClient(TIMEOUT_SECONDS)
         if rows:
-            _sign_in(client, options.site, user, password)
+            _sign_in(client, options.site, str(account["user"]), str(account["password"]))
         for row in rows:
             milliseconds, failure = _download(client, options.site, row)
             if failure is None or not by_chance or _is_unchanged(row, catalogue):
@@ -168,7 +162,7 @@ def _rows(options: argparse.Namespace, catalogue: Catalogue) -> tuple[list[Certi
 
 def _sign_in(client: HttpClient, site: str, user: str, password: str) -> None:
     try:
-        answer = client.post(f"{site}/api/sign-in/", {"username": user, "password": password})
+        answer = client.post(site + SIGN_IN, {"username": user, "password": password})
     except NoAnswerError as error:
         raise SiteError(f"{site}: {error} when {user} signs in: is it the address that customers use?") from error
     if answer.status != HTTPStatus.OK:
@@ -178,7 +172,7 @@ def _sign_in(client: HttpClient, site: str, user: str, password: str) -> None:
 def _download(client: HttpClient, site: str, row: Certificate) -> tuple[float | None, Failure | None]:
     """Milliseconds until the last byte had come, and what was wrong."""
     try:
-        answer = client.get(f"{site}/api/tournaments/certificates/{row.id}/")
+        answer = client.get(f"{site}{CERTIFICATES}{row.id}/")
     except NoAnswerError as error:
         return None, Failure(row.id, None, str(error))
     if answer.status != HTTPStatus.OK:
@@ -197,17 +191,6 @@ def _is_unchanged(row: Certificate, catalogue: Catalogue) -> bool:
 
 def _kind(row: Certificate) -> str:
     return KINDS[row.migrated_at is None]
-
-
-def _account() -> tuple[str, str]:
-    """User and password from standard input: arguments can be read by every user of the machine."""
-    try:
-        fields = json.load(sys.stdin)
-        return str(fields["user"]), str(fields["password"])
-    except (ValueError, KeyError, TypeError):  # whose text could show the password
-        raise SettingsError(
-            'standard input has no account: give {"user": …, "password": …} as one JSON object'
-        ) from None
 
 
 def _site(text: str) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "flags_proven",
+    "held",
     "inventory_problem",
     "machine_report",
     "not_returned",
@@ -133,32 +134,33 @@ def machine_report(output: str) -> dict[str, Any]:
     return report
 
 
-def _held(process: Mapping[str, Any]) -> str:
+def held(process: Mapping[str, Any]) -> str:
+    """The flags of a process as the machine script takes them; null is one that it does not have."""
     return ",".join(json.dumps(process[flag]) for flag in ("dual_write", "read_primary", "backfill"))
 
 
-def processes_not_holding(processes: Sequence[Mapping[str, Any]], flags: str) -> list[str]:
-    """The processes that hold other flags than `flags`, each with what it holds; null is a flag it does not have."""
+def processes_not_holding(processes: Sequence[Mapping[str, Any]], *flags: str) -> list[str]:
+    """The processes that hold none of these flags, each with what it holds; null is a flag it does not have."""
     return [
-        f"{process['worker']} pid {process['pid']} holds {_held(process)}"
+        f"{process['worker']} pid {process['pid']} holds {held(process)}"
         for process in processes
-        if _held(process) != flags
+        if held(process) not in flags
     ]
 
 
 def workers_to_return(report: Mapping[str, Any], flags: str) -> list[str]:
     """The workers of a machine's status report that are not proven to hold `flags`, dead ones included."""
-    strangers = {process["worker"] for process in report["processes"] if _held(process) != flags}
+    strangers = {process["worker"] for process in report["processes"] if held(process) != flags}
     return sorted(strangers | set(report.get("failed", [])))
 
 
 def flags_proven(reports: Sequence[Mapping[str, Any]], workers: int, flags: str) -> tuple[float, int]:
     """The share of a deployment's workers all of whose processes hold `flags`, and the number of processes seen."""
     processes = [process for report in reports for process in report["processes"]]
-    held: dict[tuple[str, str], set[str]] = {}
+    found: dict[tuple[str, str], set[str]] = {}
     for process in processes:
-        held.setdefault((process["machine"], process["worker"]), set()).add(_held(process))
-    return sum(found == {flags} for found in held.values()) / max(workers, len(held)), len(processes)
+        found.setdefault((process["machine"], process["worker"]), set()).add(held(process))
+    return sum(flag_sets == {flags} for flag_sets in found.values()) / max(workers, len(found)), len(processes)
 
 
 def not_returned(results: Sequence[Mapping[str, Any]], hosts: Mapping[str, Mapping[str, Any]], flags: str) -> list[str]:

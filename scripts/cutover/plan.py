@@ -10,7 +10,7 @@ from typing import Annotated, Literal, NamedTuple, Self, get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from cutover.alarm_table import Alarm, Bound, Budget, Incident, Severity, Silence, Table, Telemetry
+from cutover.alarm_table import Alarm, Bound, Budget, Count, Incident, Severity, Silence, Table, Telemetry
 from cutover.data_tool_table import DataTools  # noqa: TC001 - pydantic reads the annotation
 from cutover.exit_codes import CommandError
 from cutover.preflight_table import Preflight  # noqa: TC001 - pydantic reads the annotation
@@ -102,6 +102,21 @@ class Sample(Table):
     full_downloads: Annotated[int, Field(ge=1)] | None = None
 
 
+class Supplied(Table):
+    """What the probe account adds over a whole soak: certificates issued, and certificates downloaded."""
+
+    saves: Count
+    reads: Count
+
+
+class Soak(Table):
+    """How a soak is watched, in seconds, and what is supplied to it."""
+
+    poll_seconds: Count
+    batch_seconds: Count
+    supplied: Supplied
+
+
 class Step(Table):
     """A gated transition between two modes."""
 
@@ -146,6 +161,7 @@ class Rollback(Table):
     """What an emergency rollback promises."""
 
     objective_seconds: Annotated[int, Field(gt=0)]
+    drill_downloads: Annotated[int, Field(gt=0)]
 
 
 class Contact(Table):
@@ -213,6 +229,7 @@ class Plan(Table):
     silence: Silence
     budget: Budget
     data_tools: DataTools
+    soak: Soak
     preflight: Preflight
     steps: dict[int, Step]
     contacts: list[Contact] = Field(min_length=1)

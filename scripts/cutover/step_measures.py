@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from cutover.backfill import token
+from cutover.percentile import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,15 +17,9 @@ if TYPE_CHECKING:
     Document = Mapping[str, Any]
     Measures = dict[str, tuple[float | None, int]]
 
-__all__ = ["MEASURES", "percentile"]
+__all__ = ["MEASURES", "disagreements"]
 
 _HASH_CAUSES = {"damaged_local", "conflict", "changed_while_read", "checksum_refused"}
-
-
-def percentile(values: Sequence[float], percent: int) -> float | None:
-    """The nearest-rank percentile; None of no values."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] if ordered else None
 
 
 def _share(part: int, whole: int) -> tuple[float | None, int]:
@@ -77,6 +72,16 @@ def _both(first: int, second: int) -> int:
     return first + second if first and second else 0
 
 
+def disagreements(check: Document) -> list[dict[str, str]]:
+    """The keys on which step 5's check saw table and bucket disagree: how, which, and whose copy is in doubt."""
+    kinds = ("missing", "orphaned", "unmarked_present")
+    different = [
+        {"kind": "different", "key": each["key"], "doubt": f"in doubt: {' and '.join(each['disagrees'])}"}
+        for each in check["different"]
+    ]
+    return [{"kind": kind, "key": key} for kind in kinds for key in check[kind]] + different
+
+
 def consistency(check: Document) -> Measures:
     """Step 5: the consistency check of all keys, and of the sample's hashes."""
     names = ("missing", "orphaned", "unmarked_present")
@@ -89,9 +94,49 @@ def consistency(check: Document) -> Measures:
     }
 
 
+def dual_write(outage: Document, copies: Document) -> Measures:
+    """Step 6, beside its soak: a save while S3 does not answer, and both copies of what the canary issued."""
+    seconds = outage["seconds"] if outage["kept"] else math.inf  # an answer without the file is no answer
+    return {
+        "seconds_to_answer_without_s3": (seconds, 1),
+        "copies_equal": _share(copies["agree"], copies["files"]),
+    }
+
+
+def full_backfill(run: Document, after: Document) -> Measures:
+    """Step 7: the last run of the backfill, and the witnesses of the whole table after it.
+
+    Rows that were accepted by name and reason are not counted by the witnesses. A run that had nothing left to do took
+    no time, and had no mismatches.
+    """
+    mismatches = sum(problem["cause"] in _HASH_CAUSES for problem in run.get("errors", []))
+    return {
+        "migrated": _share(after["rows"] - after["pending"], after["rows"]),
+        "witnesses_agree": _share(after["agree"], after["files"]),
+        "hash_mismatches": (mismatches + len(after["different"]), after["files"]),
+        "duration_seconds": (run.get("duration_s", 0.0), after["rows"]),
+    }
+
+
+def read_switch(shadow: Document, storage: Document, downloads: Sequence[Document], copies: Document) -> Measures:
+    """Step 8, beside its soak: shadow reads before it, then reads, downloads, and the local copies that stay."""
+    migrated = shadow["migrated"]
+    asked = sum(document["migrated"]["asked"] for document in downloads)
+    signed = storage["sign_ms"]
+    return {
+        "shadow_reads_equal": _share(min(migrated["from_s3"], migrated["equal"]), migrated["asked"]),
+        "presigned_url_p95": (percentile(signed, 95), len(signed)),
+        "not_found_for_migrated": (sum(document["migrated"]["not_found"] for document in downloads), asked),
+        "local_copies_present": _share(copies["agree"], copies["files"]),
+    }
+
+
 MEASURES: Mapping[str, Callable[..., Measures]] = {
     "consistency": consistency,
     "dry_run": dry_run,
+    "dual_write": dual_write,
+    "full_backfill": full_backfill,
+    "read_switch": read_switch,
     "reads": reads,
     "sample": sample,
 }

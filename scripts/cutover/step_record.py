@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from cutover import fleet, plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["of"]
+__all__ = ["of", "of_rollback"]
 
 
 def of(
@@ -47,5 +51,36 @@ def of(
             {"at": hosts[name]["rolling_flip_at"], "worker": name, "mode": step["to"]}
             for name in groups[f"{deployment}_workers"]
             if "rolling_flip_at" in hosts[name]
+        ],
+    }
+
+
+def of_rollback(machines: Sequence[Mapping[str, Any]], what: Mapping[str, Any]) -> dict[str, Any]:
+    """What an emergency or a drill did: its clock, the machines' answers, and the verdict.
+
+    Args:
+        machines: their variables, with the answer of the machine script.
+        what: kind, deployment, scenario, and the seconds from keypress to proof.
+    """
+    report = fleet.rollback_report(machines)
+    seconds, objective = float(what["seconds"]), plan.load().rollback.objective_seconds
+    proven = bool(report["proven"]) and not report["failed"]
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        **what,
+        "seconds": seconds,
+        "mode": next((str(machine["drill_from"]) for machine in machines if "drill_from" in machine), ""),
+        "who": f"{getpass.getuser()}@{socket.gethostname()}",
+        "ended_at": now,
+        "verdict": "PASS" if proven and seconds <= objective else "FAIL",
+        "message": "; ".join([*report["lines"], *report["failed"]]),
+        "criteria": [
+            {
+                "criterion": "seconds_to_proof",
+                "wanted": f"at most {objective}",
+                "measured": seconds,
+                "samples": report["proven"],
+                "verdict": "PASS" if proven and seconds <= objective else "FAIL",
+            }
         ],
     }

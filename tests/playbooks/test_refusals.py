@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,13 @@ def inventory(tmp_path: Path, worker: dict[str, str], **variables: object) -> Pa
     hosts = {"m1": {"ansible_host": "127.0.0.1"}}
     document = {
         "all": {
-            "vars": {"ansible_port": 9, "media_root": "/nowhere", "test_upload": "http", **variables},
+            "vars": {
+                "ansible_port": 9,
+                "media_root": "/nowhere",
+                "test_upload": "http",
+                "approver": "bilal",
+                **variables,
+            },
             "children": {
                 "staging_workers": {"hosts": {"w1": worker}},
                 "staging_machines": {"hosts": hosts},
@@ -44,7 +51,7 @@ def play(playbook: str, hosts: Path, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(
         [Path(sys.executable).parent / "ansible-playbook", "-i", hosts, playbook, *arguments],
         cwd=PLAYBOOKS,
-        env=os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg")},
+        env=os.environ | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg"), "USER": "amina"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -73,6 +80,16 @@ def play(playbook: str, hosts: Path, *arguments: str) -> subprocess.CompletedPro
         ("go-live-step1.yml", WORKER, ["--limit", "m1"], "leave out --limit"),
         ("go-live-step1.yml", WORKER, ["--limit", "w1"], "the preflight did not end well"),
         ("fleet-status.yml", WORKER, ["-e", "deployment=all"], 'deployment is "all"'),
+        ("go-live-step2.yml", WORKER, ["-e", "approver="], "nobody approved this step: give -e approver=NAME"),
+        (
+            "go-live-step2.yml",
+            WORKER,
+            ["-e", "approver=Amina@example.com"],
+            "Amina@example.com runs this step and cannot approve it",
+        ),
+        ("go-live-step3.yml", WORKER, [], "no database backup is named: make one and give -e database_backup="),
+        ("go-live-step3.yml", WORKER, ["-e", "{'database_backup': '2026-01-01T02:00:00Z n-1'}"], "n-1 of 2026-01-01"),
+        ("go-live-step3.yml", WORKER, ["-e", "{'database_backup': 'n-1'}"], "'n-1' does not begin with a time"),
     ],
 )
 def test_wrong_settings_end_before_any_connection(
@@ -97,6 +114,14 @@ def test_step_ends_in_preflight_when_a_machine_is_unreachable(tmp_path: Path) ->
     result = play("go-live-step1.yml", inventory(tmp_path, WORKER))
     assert result.returncode != 0
     assert "m1 did not end the preflight" in " ".join(result.stdout.split())
+
+
+def test_a_recent_backup_and_a_second_person_let_a_step_look_at_its_machines(tmp_path: Path) -> None:
+    """Refusals that nothing satisfies would be those of a broken check."""
+    backup = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} nightly"
+    result = play("go-live-step3.yml", inventory(tmp_path, WORKER, database_backup=backup))
+    assert "UNREACHABLE" in result.stdout
+    assert "a second person" not in result.stdout
 
 
 def test_emergency_with_limit_never_ends_well(tmp_path: Path) -> None:

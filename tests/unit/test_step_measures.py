@@ -9,6 +9,7 @@ import pytest
 from cutover import gates, plan, step_measures
 from cutover.backfill import token
 from cutover.gates import Verdict
+from cutover.percentile import percentile
 
 TABLE = plan.load()
 
@@ -141,8 +142,22 @@ def test_consistency(changed: dict[str, Any], refused: dict[str, Verdict]) -> No
     assert verdicts(5, "consistency", check=check(**changed)) == expected
 
 
+def test_disagreements_name_every_key_and_whose_copy_is_in_doubt() -> None:
+    """A verdict without a key sends the on-call through all of them."""
+    found = check(
+        missing=["a"], orphaned=["b"], unmarked_present=["c"], different=[{"key": "d", "disagrees": ["local", "s3"]}]
+    )
+    assert [" ".join(each.values()) for each in step_measures.disagreements(found)] == [
+        "missing a",
+        "orphaned b",
+        "unmarked_present c",
+        "different d in doubt: local and s3",
+    ]
+    assert step_measures.disagreements(check()) == []
+
+
 def test_percentile_is_that_of_the_nearest_rank() -> None:
     """95 of 100 fast calls are a fast p95; 94 are not."""
-    assert step_measures.percentile([], 95) is None
-    assert step_measures.percentile([5.0], 95) == 5.0
-    assert step_measures.percentile(list(range(1, 101)), 95) == 95
+    assert percentile([], 95) is None
+    assert percentile([5.0], 95) == 5.0
+    assert percentile(list(range(1, 101)), 95) == 95

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cutover.plan import Deployment, Plan
 
-__all__ = ["LiveAlarm", "LiveAlarmsError", "States", "judge", "run", "states"]
+__all__ = ["LiveAlarm", "LiveAlarmsError", "States", "ask", "judge", "run", "states"]
 
 ABSENT = "ABSENT"  # beside CloudWatch's own OK, ALARM and INSUFFICIENT_DATA
 # Each step waits for this answer; an endpoint that does not give it is named within half a minute.
@@ -139,28 +139,37 @@ def _incident(
 
 
 def run(options: argparse.Namespace) -> int:
-    """Asks, judges and prints; returns 0 if every alarm is ok, else 1.
+    """Asks, judges and prints; returns 0 if every alarm is ok, else 1; raises what `ask` raises."""
+    judged = ask(options, options.step)
+    verdict = Verdict.PASS if all(alarm.ok for alarm in judged) else Verdict.FAIL
+    _show(judged, verdict, as_json=options.json)
+    return int(verdict)
+
+
+def ask(options: argparse.Namespace, step: int | None) -> list[LiveAlarm]:
+    """The alarms of a deployment as `judge` judges them.
+
+    Args:
+        options: deployment, env_file, role_arn and, if it has one, region, as the command line gives them.
+        step: which step asks; None for all alarms.
 
     Raises:
         SettingsError: the environment file cannot be read.
         AlarmError: no region is set.
         LiveAlarmsError, ObjectStoreError: CloudWatch, or the role's credentials, could not be asked for.
     """
-    table = plan.load()
+    table, deployment = plan.load(), options.deployment
     settings.adopt(options.env_file)
-    region = options.region or next(
+    region = getattr(options, "region", None) or next(
         filter(None, map(os.environ.get, ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_S3_REGION_NAME"))), None
     )
     try:
         client = object_store.role_session(region, options.role_arn).client("cloudwatch", config=CLIENT)
-        judged = judge(table, options.deployment, states(client, options.deployment), options.step)
+        return judge(table, deployment, states(client, deployment), step)
     except NoRegionError as error:
         raise AlarmError("no region is set: give --region, or set AWS_REGION") from error
     except (ClientError, BotoCoreError) as error:
-        raise LiveAlarmsError(_sentence(options.deployment, error)) from error
-    verdict = Verdict.PASS if all(alarm.ok for alarm in judged) else Verdict.FAIL
-    _show(judged, verdict, as_json=options.json)
-    return int(verdict)
+        raise LiveAlarmsError(_sentence(deployment, error)) from error
 
 
 def _show(judged: Sequence[LiveAlarm], verdict: Verdict, *, as_json: bool) -> None:

@@ -135,32 +135,31 @@ class Run:
 
     def _started(self, pool: ThreadPoolExecutor) -> Iterator[Batch]:
         for number, page in enumerate(self.catalogue.pages(self.selection, self._next_batch_size), start=1):
-            cools = self.pace is not None and self.pace.is_due
-            if cools:
-                self._cool_down()
-            began = time.monotonic()
-            may_start = self.may_start(len(page), self._ended)
+            rows = page
+            if self.pace is not None and self.pace.is_due:
+                self._cool_down(self.pace)
+                rows = self._as_they_are_now(page)
+            if not self.may_start(len(rows), self._ended):
+                return
             if self.pace is not None:
                 self.pace.begun += len(page)
-                self.pace.waited += time.monotonic() - began if cools else 0.0
-            if not may_start:
-                return
-            rows = self._as_they_are_now(page) if cools else page
             if rows:
                 yield Batch(number, rows, [pool.submit(self.migrator.migrate, row) for row in rows])
 
     def _next_batch_size(self) -> int:
         return self.batch_size if self.pace is None else self.pace.batch_size(self.batch_size)
 
-    def _cool_down(self) -> None:
-        """Begins a cool-down once nothing is under way any more; `may_start` waits for its end."""
+    def _cool_down(self, pace: Pace) -> None:
+        """Waits until nothing is under way any more, and then for the cool-down, or until the run must end."""
         while self._in_flight:
             self._finish(self._in_flight.popleft())
-        stopped = self.stopping.is_set() or self.summary.stopped
-        if self.pace is not None and self.control is not None and not stopped:
-            self.pace.cooled += 1
-            until = self.control.cool_down(self.pace.cooldown_seconds)
-            self.pace.tell(f"Cooling down after {self.pace.begun} certificates until {until}")
+        if self.control is None or self._ended():
+            return
+        pace.cooled += 1
+        until, began = self.control.cool_down(pace.cooldown_seconds), time.monotonic()
+        pace.tell(f"Cooling down after {pace.begun} certificates until {until}")
+        self.may_start(0, self._ended)
+        pace.waited += time.monotonic() - began
 
     def _as_they_are_now(self, rows: list[Certificate]) -> list[Certificate]:
         """These rows without those that were removed, or marked by the sweep, in the minutes of a cool-down."""

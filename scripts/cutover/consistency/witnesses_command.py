@@ -53,6 +53,7 @@ def register(commands: Subparsers) -> None:
         help="read so many files of marked rows from S3 in full, drawn by chance (default: 0)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    parser.add_argument("--no-manifest", action="store_true", help="leave each file's SHA-256 out of the document")
     settings.add_arguments(parser)
     parser.set_defaults(command=_run)
 
@@ -71,7 +72,10 @@ def _run(options: argparse.Namespace) -> int:
     reading = Reading(options.full_downloads, seed, threads=plan.load().data_tools.concurrency)
     with Catalogue(values, read_only=True) as catalogue, Progress() as progress:
         found = compare(values, catalogue, _rows(options, catalogue, seed), reading, progress)
-    print(json.dumps({**found.document(), "seed": seed}) if options.json else "\n".join(_lines(found, seed)))
+    document = {**found.document(), "seed": seed}
+    if options.no_manifest:
+        del document["manifest"]
+    print(json.dumps(document) if options.json else "\n".join(_lines(found, seed)))
     return found.verdict
 
 

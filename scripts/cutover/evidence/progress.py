@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cutover.evidence.record import Record
-    from cutover.plan import Plan
+    from cutover.plan import Deployment, Plan
 
 __all__ = ["next_step", "standing"]
 
@@ -28,7 +28,12 @@ def standing(table: Plan, records: Sequence[Record], step: int) -> str:
 
 
 def next_step(
-    table: Plan, chains: Mapping[str, Sequence[Record]], now: datetime, time_scale: float = 1.0
+    table: Plan,
+    chains: Mapping[str, Sequence[Record]],
+    now: datetime,
+    time_scale: float = 1.0,
+    *,
+    of: Deployment | None = None,
 ) -> Answer | None:
     """The first step that does not stand, judged; None if all ten stand.
 
@@ -37,8 +42,11 @@ def next_step(
         chains: the records by deployment, oldest first; steps of one that is not given are not looked at.
         now: for ages.
         time_scale: how many times shorter days of grace are.
+        of: only steps of this deployment; those of the other may not stand.
     """
     for number, step in table.steps.items():
+        if of not in {None, step.deployment}:
+            continue
         if step.deployment not in chains or standing(table, chains[step.deployment], number) == PASS:
             continue
         judges = table.steps[max(number - 1, 1)].deployment

@@ -1,0 +1,1 @@
+"""`cutover status`: the whole fleet and what comes next, in one screen."""
