@@ -1,4 +1,4 @@
-"""The acts of a rehearsal, in order: cloud, site, steps 1 to 5 under load, a page, emergency rollback."""
+"""The acts of a rehearsal, in order: cloud, site, steps 1 to 8 under load, a page, emergency rollback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from cutover import fleet, plan
-from rehearsal import cloud, data_acts, evidence_of, paging, playbook, traffic
+from rehearsal import cloud, data_acts, evidence_of, paging, playbook, production_acts, traffic
 from rehearsal import deployed_site as site
 from rehearsal.claims import ClaimError
 from rehearsal.lab.topology import DEPLOYMENTS, MACHINES, REPOSITORY
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AVAILABLE_STEPS", "rehearse"]
 
-AVAILABLE_STEPS = (1, 2, 3, 4, 5)
+AVAILABLE_STEPS = (1, 2, 3, 4, 5, 6, 7, 8)
 CERTIFICATES = 330  # in each deployment before the first step
 # The light load: twenty in all. Staging's few uploads are judged by their count, not by their rate: that pages soonest.
 LOAD_PER_SECOND = {"staging": 5.0, "production": 15.0}
@@ -63,9 +63,10 @@ def rehearse(lab: Lab, claims: Claims, steps: Sequence[int]) -> None:
         _step_1(lab, claims)
         if max(steps) > 1:
             data_acts.play(lab, claims, clients["staging"], last_step=max(steps))
+        production_acts.play(claims, last_step=max(steps))
         _page(lab, claims, clients)
         provoked = paging.pages()
-        _emergency(lab, claims, clients)
+        _emergency(lab, claims, clients, is_local=max(steps) < 6)
     with claims.prove("no customer's request failed while flags changed and workers restarted") as claim:
         claim.proof = evidence_of.no_failed_request([load.report() for load in loads])
     with claims.prove("the silenced drill of the emergency paged nobody, and the alarm engine still lives") as claim:
@@ -100,12 +101,14 @@ def _page(lab: Lab, claims: Claims, clients: dict[str, traffic.Client]) -> None:
         claim.proof = paging.page_and_resolution(lab, "staging", clients["staging"])
 
 
-def _emergency(lab: Lab, claims: Claims, clients: dict[str, traffic.Client]) -> None:
+def _emergency(lab: Lab, claims: Claims, clients: dict[str, traffic.Client], *, is_local: bool) -> None:
     workers = sum(len(machine.workers) for machine in WORKER_MACHINES)
-    with claims.prove("production is in dual-write, too, so that every worker has something to roll back"):
-        flags = fleet.triple(plan.load().modes["dual-write"].flags)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda machine: site.flip(lab, machine.name, flags), WORKER_MACHINES))
+    if is_local:
+        with claims.prove("production is in dual-write, too, so that every worker has something to roll back"):
+            flags = fleet.triple(plan.load().modes["dual-write"].flags)
+            production = [machine for machine in WORKER_MACHINES if machine.deployment == DEPLOYMENTS["production"]]
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda machine: site.flip(lab, machine.name, flags), production))
     with claims.prove("for this drill production is silenced: the same failure pages nobody there") as claim:
         claim.proof = paging.silenced(lab, "production", clients["production"])
     with claims.prove(f"emergency-rollback.yml takes all {workers} workers to local files") as claim:
