@@ -6,6 +6,7 @@ so that an emergency does not wait for it.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import json
@@ -54,13 +55,17 @@ def cutover_step(number: int) -> dict[str, Any]:
     }
 
 
-def gate_step(measured: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
-    """Verdict and reasons of a step's criteria; `measured` holds [value, samples] by criterion."""
+def gate_step(measured: Mapping[str, Sequence[Any]], number: int, *, partly: bool = False) -> dict[str, Any]:
+    """Verdict and reasons of a step's criteria; `measured` holds [value, samples] by criterion.
+
+    `partly`: those criteria alone that were measured, before all of them can be.
+    """
     from cutover import gates, plan
 
     table = plan.load()
+    criteria = table.steps[number].criteria
     results = gates.evaluate(
-        table.steps[number].criteria,
+        {name: bound for name, bound in criteria.items() if name in measured or not partly},
         {name: (value, samples) for name, (value, samples) in measured.items()},
         gates.sample_floors(table),
     )
@@ -154,6 +159,13 @@ def rollback_record(
     from cutover import step_record
 
     return step_record.of_rollback([hosts[machine] for machine in machines], what)
+
+
+def chain_problem(directory: str) -> str:
+    """The first broken link of a chain of evidence; empty if it is whole."""
+    from cutover.evidence import chain
+
+    return str(chain.read(Path(directory)).broken or "")
 
 
 def without_copies(paths: Sequence[str], directory: str) -> list[str]:
@@ -288,6 +300,15 @@ def fallbacks_of(journals: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda entry: entry["at"])
 
 
+def summed_counts(journals: Mapping[str, Any]) -> dict[str, int]:
+    """The metric lines of all workers of all machines, by name."""
+    counts: collections.Counter[str] = collections.Counter()
+    for journal in journals.values():
+        for worker in journal["units"].values():
+            counts.update(worker["metrics"])
+    return dict(counts)
+
+
 def first_complaint(journals: Mapping[str, Any]) -> str:
     """The first warning of the storage class in any worker's journal; empty if there is none."""
     workers = (worker for journal in journals.values() for worker in journal["units"].values())
@@ -321,6 +342,7 @@ class FilterModule:
         return {
             "approver_problem": approver_problem,
             "backup_problem": backup_problem,
+            "chain_problem": chain_problem,
             "cutover_step": cutover_step,
             "data_tool_interval_seconds": data_tool_interval_seconds,
             "disagreements": disagreements,
@@ -352,6 +374,7 @@ class FilterModule:
             "step_record": step_record,
             "tool_document": tool_document,
             "tool_problem": tool_problem,
+            "summed_counts": summed_counts,
             "tools_problem": tools_problem,
             "uncounted_journals": uncounted_journals,
             "units_on": fleet.units_on,

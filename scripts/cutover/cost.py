@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
-from cutover import plan
+from cutover import plan, settings
 from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -219,6 +219,12 @@ def register(commands: Subparsers) -> None:
     parser.add_argument(
         "--probe-machines", type=_count, metavar="N", help="machines with a probe (default: the plan's)"
     )
+    parser.add_argument(
+        "--from-bucket",
+        action="store_true",
+        help="certificates and sizes as the bucket lists them, and what AWS billed, where Cost Explorer answers",
+    )
+    settings.add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table")
     parser.set_defaults(command=run)
 
@@ -227,6 +233,13 @@ def run(options: argparse.Namespace) -> int:
     """Prints the estimate; returns the exit code."""
     table = plan.load()
     given = {name: getattr(options, name) for name in ("puts_per_day", "gets_per_day", "transfer_out_gb")}
+    billed = None
+    if options.from_bucket:
+        from cutover import cost_measured  # noqa: PLC0415 - boto3 takes a third of a second
+
+        values = settings.load(options.env_file, role_arn=options.role_arn)
+        options.certificates, options.average_kb = cost_measured.stored(values)
+        billed = cost_measured.billed(values)
     use = replace(
         planned_use(table, options.certificates, options.average_kb, options.probe_machines),
         **{name: value for name, value in given.items() if value is not None},
@@ -234,7 +247,8 @@ def run(options: argparse.Namespace) -> int:
     estimated = estimate(table.cost, use)
     limit = planned_budget(table)
     if options.json:
-        print(json.dumps({"use": asdict(use), **asdict(estimated), "budget": limit}, default=float, ensure_ascii=False))
+        document = {"use": asdict(use), **asdict(estimated), "budget": limit, "billed": billed}
+        print(json.dumps(document, default=float, ensure_ascii=False))
     else:
         print("\n".join([*_table(use, estimated), "", *_notes(table, estimated, limit)]))
     return ExitCode.DONE

@@ -5,9 +5,9 @@ A document that lacks what is measured gives no value and no samples: the gate t
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
+from cutover import plan
 from cutover.backfill import token
 from cutover.percentile import percentile
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MEASURES", "disagreements"]
 
+_NEVER_SECONDS = 1e9  # what takes thirty years does not happen; JSON, and so the evidence, knows no infinity
 _HASH_CAUSES = {"damaged_local", "conflict", "changed_while_read", "checksum_refused"}
 
 
@@ -96,7 +97,7 @@ def consistency(check: Document) -> Measures:
 
 def dual_write(outage: Document, copies: Document) -> Measures:
     """Step 6, beside its soak: a save while S3 does not answer, and both copies of what the canary issued."""
-    seconds = outage["seconds"] if outage["kept"] else math.inf  # an answer without the file is no answer
+    seconds = outage["seconds"] if outage["kept"] else _NEVER_SECONDS  # an answer without the file is no answer
     return {
         "seconds_to_answer_without_s3": (seconds, 1),
         "copies_equal": _share(copies["agree"], copies["files"]),
@@ -118,25 +119,62 @@ def full_backfill(run: Document, after: Document) -> Measures:
     }
 
 
+def shadow_reads(shadow: Document) -> Measures:
+    """Step 8, before anybody is switched: what a worker would read from S3."""
+    migrated = shadow["migrated"]
+    return {"shadow_reads_equal": _share(min(migrated["from_s3"], migrated["equal"]), migrated["asked"])}
+
+
 def read_switch(shadow: Document, storage: Document, downloads: Sequence[Document], copies: Document) -> Measures:
     """Step 8, beside its soak: shadow reads before it, then reads, downloads, and the local copies that stay."""
-    migrated = shadow["migrated"]
     asked = sum(document["migrated"]["asked"] for document in downloads)
     signed = storage["sign_ms"]
     return {
-        "shadow_reads_equal": _share(min(migrated["from_s3"], migrated["equal"]), migrated["asked"]),
+        **shadow_reads(shadow),
         "presigned_url_p95": (percentile(signed, 95), len(signed)),
         "not_found_for_migrated": (sum(document["migrated"]["not_found"] for document in downloads), asked),
         "local_copies_present": _share(copies["agree"], copies["files"]),
     }
 
 
+def daily(check: Document, sample: Document, cost: Document) -> Measures:
+    """Step 9, each day: table and bucket, ten random certificates in full, and the month's cost.
+
+    The cost is what AWS billed, where Cost Explorer says so, else computed from what is stored and was counted.
+    """
+    agree = consistency(check)["keys_agree"]
+    dollars = cost["total"] if cost["billed"] is None else cost["billed"]
+    return {
+        "keys_agree": agree,
+        "hashes_agree": _share(sample["agree"], sample["files"]),
+        "cost_within_budget": (float(dollars <= cost["budget"]), 1),
+    }
+
+
+def week(soak: Document, today: Document) -> Measures:
+    """Step 9 at its end: the sealed days, the saves of all of them together, and today's measurements."""
+    table = plan.load()
+    ratio = table.ratios["save_success_ratio"]
+    part, whole = (
+        sum(soak["counts"].get(table.metrics[name], 0) for name in names)
+        for names in (ratio.numerator, ratio.denominator)
+    )
+    return {
+        **{name: (value, samples) for name, (value, samples) in today.items()},
+        "days_passed": (soak["days"], soak["days"]),
+        "save_success_ratio": _share(part, whole),
+    }
+
+
 MEASURES: Mapping[str, Callable[..., Measures]] = {
     "consistency": consistency,
+    "daily": daily,
     "dry_run": dry_run,
     "dual_write": dual_write,
     "full_backfill": full_backfill,
     "read_switch": read_switch,
     "reads": reads,
     "sample": sample,
+    "week": week,
+    "shadow_reads": shadow_reads,
 }

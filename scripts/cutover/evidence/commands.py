@@ -1,4 +1,4 @@
-"""The command `cutover evidence`: append, verify, list, show, require."""
+"""The command `cutover evidence`: append, verify, list, show, require, soak."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def register(commands: Subparsers) -> None:
     """Adds `evidence` with its acts to the parser of `cutover`."""
     parser = commands.add_parser(
         "evidence",
-        help="the chain of records of what was done and measured: append, verify, list, show, require",
+        help="the chain of records of what was done and measured: append, verify, list, show, require, soak",
         description="One record a step, daily check, drill, rollback and purge; each holds the SHA-256 of the one "
         "before, so that none can be changed, removed or reordered without being seen.",
         epilog="example: cutover evidence require --step 3",
@@ -41,6 +41,7 @@ def register(commands: Subparsers) -> None:
     _list_parser(acts)
     _show_parser(acts)
     _require_parser(acts)
+    _soak_parser(acts)
 
 
 def add_directory(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,19 @@ def factor(text: str) -> float:
     if not 1 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return number
+
+
+def _soak_parser(acts: Subparsers) -> None:
+    parser = acts.add_parser(
+        "soak",
+        help="how many of step 9's seven days have their sealed PASS",
+        description="Counts the days since step 8 passed, or since the last incident, that have a daily PASS, and adds "
+        "up what they counted. One JSON document. Exit 0: all days are there; 3: some are missing; 4: broken chain.",
+        epilog="example: cutover evidence soak",
+    )
+    add_directory(parser)
+    parser.add_argument("--time-scale", type=factor, default=1.0, metavar="S", help="days are so many times shorter")
+    parser.set_defaults(command=_soak)
 
 
 def _append_parser(acts: Subparsers) -> None:
@@ -235,3 +249,12 @@ def _line(link: Link, directory: Path) -> str:
 
 def _values(link: Link, directory: Path) -> dict[str, object]:
     return link.values | {"file": str(directory / link.file), "sha256": link.sha256}
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from cutover.evidence import soak_days  # noqa: PLC0415 - which no other act needs
+
+    records = chains.read(options.directory).proven().records
+    found = soak_days.standing(plan.load(), records, datetime.now(UTC), options.time_scale)
+    print(json.dumps(found))
+    return ExitCode.DONE if found["days"] >= found["wanted"] else ExitCode.INCONCLUSIVE

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cutover.evidence.record import Record
 
-__all__ = ["Count", "count", "day"]
+__all__ = ["Count", "count", "dailies", "day"]
 
 DAY_SECONDS = 86400
 
@@ -44,7 +44,7 @@ def count(records: Sequence[Record], passed: Record, now: datetime, time_scale: 
     if not incidents:
         return Count(passed.recorded_at)
     at, reason = incidents[-1]
-    healthy = (daily for daily in _dailies(records, passed) if daily.recorded_at > at)
+    healthy = (daily for daily in dailies(records, passed) if daily.recorded_at > at)
     first = next(healthy, None)
     return Count(first.recorded_at if first else None, reason)
 
@@ -69,14 +69,15 @@ def _days_without(
 ) -> Iterator[tuple[datetime, str]]:
     """Gaps between one daily PASS (or the soak's) and the next (or now) that hold a whole day; told by their begin."""
     last = passed.recorded_at
-    for moment in [*(record.recorded_at for record in _dailies(records, passed)), now]:
+    for moment in [*(record.recorded_at for record in dailies(records, passed)), now]:
         missing = day(moment, time_scale) - day(last, time_scale) - 1
         if missing > 0:
             yield last, f"{missing} days without a daily PASS after {last:%Y-%m-%dT%H:%M:%SZ}"
         last = moment
 
 
-def _dailies(records: Sequence[Record], passed: Record) -> Iterator[Record]:
+def dailies(records: Sequence[Record], passed: Record) -> Iterator[Record]:
+    """The daily PASS records after a step's PASS, oldest first."""
     for record in records:
         if record.kind == "daily" and record.verdict == PASS and record.sequence > passed.sequence:
             yield record

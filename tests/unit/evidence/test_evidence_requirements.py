@@ -96,6 +96,14 @@ def test_stale_evidence_is_refused_whatever_the_time_scale(story: Story) -> None
         )
 
 
+def test_the_daily_checks_go_on_when_step_9_has_passed(story: Story) -> None:
+    """During the thirty days of grace step 8's PASS grows old, and the day's check must not stop for that."""
+    told(story, *PRODUCTION, step(9))
+    story.now += timedelta(days=20)
+    told(story, drill("production", "s3-reads"))
+    assert story.ask(9).allowed
+
+
 def test_evidence_from_the_future_cannot_be_judged(story: Story) -> None:
     """With a clock that is behind, everything looks fresh."""
     told(story, step(1))
