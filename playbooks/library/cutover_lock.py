@@ -76,7 +76,7 @@ def main() -> None:
     current = current or _read(path) or {}
     said = ", ".join(f"{key} {value}" for key, value in current.items())
     module.fail_json(
-        msg=f"{path} is held ({said}): wait for that step, or if it is gone, run `sudo rm {path}` on this machine",
+        msg=f"{path} is held ({said}): wait for that step, or if it is gone, remove it with `cutover unlock`",
         holder=current,
     )
 

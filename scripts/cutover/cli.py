@@ -46,6 +46,7 @@ COMMANDS = {
     "status": "status.command",
     "status-here": "status.here",
     "sweep": "sweep.command",
+    "unlock": "status.unlock_command",
     "witnesses": "consistency.witnesses_command",
     "worker-requests": "worker_requests_command",
 }

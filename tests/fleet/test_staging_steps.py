@@ -192,7 +192,7 @@ def _stale_lock_is_named(staging: Staging) -> None:
     holder = json.loads(staging.sudo(f"cat {LOCK}"))
     text = said(staging.play(3))
     assert f"{LOCK} is held (holder {holder['holder']}, step 3, host {holder['host']}, run {holder['run']}" in text
-    assert f"`sudo rm {LOCK}`" in text
+    assert "remove it with `cutover unlock`" in text
     assert json.loads(staging.sudo(f"cat {LOCK}")) == holder
     staging.sudo(f"rm {LOCK}")
 

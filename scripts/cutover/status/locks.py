@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
     from cutover.status.asking import Answer
 
-__all__ = ["Locks", "look"]
-
-_LOCK = "/run/deltacrown/cutover.lock"
+__all__ = ["Locks", "described", "held", "look"]
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,10 @@ class Locks:
 
 def look(answers: Sequence[Answer]) -> Locks:
     """The locks of a deployment's machines, of those that could be asked."""
-    held = {answer.machine: (lock, answer.epoch) for answer in answers if (lock := _lock(answer))}
     problems, live = [], {}
-    for machine, (lock, epoch) in held.items():
-        why = _stale(lock, epoch)
+    for machine, (lock, why) in held(answers).items():
         if why:
-            problems.append(
-                f"stale lock on {machine}, {described(lock)}: {why}; if that step is gone: sudo rm {_LOCK} there"
-            )
+            problems.append(f"stale lock on {machine}, {described(lock)}: {why}; cutover unlock removes it")
         else:
             live[machine] = lock
     if not live:
@@ -53,6 +47,12 @@ def look(answers: Sequence[Answer]) -> Locks:
             f"the lock of {min(holders)} is not on {', '.join(without)}: a restarted machine, or being taken just now"
         )
     return Locks(next(iter(live.values())), tuple(problems))
+
+
+def held(answers: Sequence[Answer]) -> dict[str, tuple[Mapping[str, Any], str]]:
+    """The lock that each machine holds, and why its holder cannot be at work any more (empty: it may be)."""
+    found = ((answer, _lock(answer)) for answer in answers)
+    return {answer.machine: (lock, _stale(lock, answer.epoch)) for answer, lock in found if lock}
 
 
 def described(lock: Mapping[str, Any]) -> str:
