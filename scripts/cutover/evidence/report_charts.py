@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 __all__ = ["Curve", "Dot", "Lane", "Threshold", "chart", "lanes"]
 
 WIDTH, HEIGHT = 900, 190
-LEFT, RIGHT, TOP, BOTTOM = 120, 240, 12, 26
+LEFT, RIGHT, TOP, BOTTOM = 150, 240, 12, 26
 LANE = 24
 _TICKS = 4
-_NAME_LETTERS = 16
+_NAME_LETTERS = 21
 
 
 @dataclass(frozen=True)

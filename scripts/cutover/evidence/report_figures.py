@@ -72,7 +72,8 @@ def modes(records: Sequence[Record]) -> Markup:
         found.sort(key=lambda change: change[0])
         ends = [at for at, _ in found[1:]] + [max(told)]
         spans = [(at, until, mode) for (at, mode), until in zip(found, ends, strict=True)]
-        rows.append(Lane(worker if alone else f"{deployment} {worker}", spans))
+        told_already = alone or worker.startswith(deployment)
+        rows.append(Lane(worker if told_already else f"{deployment} {worker}", spans))
     return lanes(rows)
 
 
