@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     import pytest
 
-NOW = datetime.now(UTC)
 LOCAL, DUAL_WRITE, S3_READS = (False, False, False), (True, False, True), (True, True, True)
 Flags = tuple[bool | None, bool | None, bool | None]
 FALSE_SSH = """#!/bin/sh
@@ -51,9 +50,14 @@ all:
 ADDRESSES = {"staging1": "10.0.0.1", "web1": "10.0.0.2", "web2": "10.0.0.3"}
 
 
+def now() -> datetime:
+    """The time of the answers: asked for anew, for a whole session of tests takes minutes."""
+    return datetime.now(UTC)
+
+
 def process(worker: str, flags: Flags = LOCAL, pid: int = 41, *, proven: bool = True) -> dict[str, Any]:
     names = ("dual_write", "read_primary", "backfill")
-    started = (NOW - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    started = (now() - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"machine": "uname", "worker": worker, "pid": pid, "started": started, "proven": proven} | dict(
         zip(names, flags, strict=True)
     )
@@ -63,7 +67,7 @@ def units(**changed: dict[str, str]) -> dict[str, dict[str, str]]:
     """The data tools' units as systemd shows them: a check an hour ago, a sweep a minute ago, both PASS."""
     found = {}
     for tool, ago in (("cutover-check", timedelta(hours=1)), ("deltacrown-sweep", timedelta(minutes=1))):
-        ended = f"@{int((NOW - ago).timestamp())}"
+        ended = f"@{int((now() - ago).timestamp())}"
         found[f"{tool}.service"] = {
             "Id": f"{tool}.service", "ActiveState": "inactive", "Result": "success",
             "ExecMainStatus": "0", "ExecMainStartTimestamp": ended, "ExecMainExitTimestamp": ended,
@@ -79,7 +83,7 @@ def alarm(name: str = "deltacrown-production-no-telemetry", state: str = "OK") -
 
 def evidence(directory: Path, *documents: dict[str, Any]) -> dict[str, Any]:
     """What status-here tells of a chain with these records, an hour old."""
-    story = Story(directory, now=NOW - timedelta(hours=1))
+    story = Story(directory, now=now() - timedelta(hours=1))
     for document in documents:
         story.tell(document)
     return status_here.evidence(directory if documents else directory / "none")

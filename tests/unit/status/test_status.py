@@ -17,7 +17,7 @@ from cutover import cli, plan
 from cutover.status import asking, command, here, locks, sites, workers
 from tests.unit.evidence.documents import drill, step
 from tests.unit.status import recorded
-from tests.unit.status.recorded import DUAL_WRITE, LOCAL, NOW, alarm, evidence, process, units
+from tests.unit.status.recorded import DUAL_WRITE, LOCAL, alarm, evidence, now, process, units
 
 if TYPE_CHECKING:
     from tests.unit.status.recorded import Fleet
@@ -334,7 +334,7 @@ def test_a_sweep_that_has_nothing_to_do_is_well(fleet: Fleet, capsys: pytest.Cap
     skipped = {
         "Result": "exec-condition",
         "ExecMainExitTimestamp": "",
-        "InactiveEnterTimestamp": f"@{int((NOW - timedelta(seconds=30)).timestamp())}",
+        "InactiveEnterTimestamp": f"@{int((now() - timedelta(seconds=30)).timestamp())}",
     }
     fleet.here["web1"]["data"]["units"] = units(deltacrown_sweep=skipped)
     code, text = screen(fleet, capsys, "--deployment", "production")
@@ -346,13 +346,13 @@ def test_a_running_backfill_shows_its_progress(fleet: Fleet, capsys: pytest.Capt
     """And one that was killed, or that hangs, wants somebody."""
     run = {
         "kind": "backfill", "pid": 7, "host": "web1", "batch": 12, "phase": "running", "rate": 45.34,
-        "updated": NOW.isoformat(), "process": "S", "progress": "40/100 (40.0%) - ETA: 3 minutes",
+        "updated": now().isoformat(), "process": "S", "progress": "40/100 (40.0%) - ETA: 3 minutes",
     }  # fmt: skip
     fleet.here["web1"]["data"]["runs"] = [run]
     code, text = screen(fleet, capsys)
     assert code == 0
     assert "batch 12, running, 45.3 certificates a second, 40/100 (40.0%) - ETA: 3 minutes" in text
-    hung = (NOW - timedelta(seconds=plan.load().data_tools.hung_seconds + 1)).isoformat()
+    hung = (now() - timedelta(seconds=plan.load().data_tools.hung_seconds + 1)).isoformat()
     for changed, sentence in (
         ({"process": None}, "backfill was killed"),
         ({"process": "T"}, "backfill was stopped by a signal"),
