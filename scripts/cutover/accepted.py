@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cutover import settings
 from cutover.control import StateError
-from cutover.exit_codes import ExitCode
+from cutover.exit_codes import CommandError, ExitCode
 from cutover.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -47,15 +47,28 @@ class Acceptance(BaseModel):
     withdrawn: bool = False
 
 
+class UnreadableError(CommandError):
+    """The record of accepted rows is there and cannot be read; the sentence names it."""
+
+    exit_code = ExitCode.ERROR
+
+
+class NotAcceptedError(CommandError):
+    """A row is not accepted as it was asked for; the sentence says why and what to do."""
+
+    exit_code = ExitCode.FAILED
+
+
 class Accepted:
     """The accepted rows of a deployment, as they are when this is made.
 
     Raises:
-        SettingsError: the record cannot be read; that is an error, never "nothing is accepted".
+        UnreadableError: the record cannot be read; that is an error, never "nothing is accepted".
+        SettingsError: a line of it is no accepted row.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._path = settings.state_directory / "accepted.jsonl"
+        self.path = settings.state_directory / "accepted.jsonl"
         self._latest = {acceptance.certificate_id: acceptance for acceptance in self._read()}
 
     def records(self) -> list[Acceptance]:
@@ -88,22 +101,25 @@ class Accepted:
     def _read(self) -> list[Acceptance]:
         try:
             # Not splitlines: a reason may hold what Unicode takes for a line's end, and JSON does not.
-            lines = self._path.read_text(encoding="utf-8").split("\n")
+            lines = self.path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{self._path}: the accepted rows cannot be read ({error})") from error
+            raise UnreadableError(
+                f"{self.path}: the accepted rows cannot be read ({error}): run as who may, or name another "
+                "CUTOVER_STATE_DIRECTORY"
+            ) from error
         try:
             return [Acceptance.model_validate_json(line) for line in lines if line]
         except ValidationError as error:
             first = error.errors()[0]
-            raise SettingsError(f"{self._path}: a line is no accepted row ({first['msg']}): correct it") from error
+            raise SettingsError(f"{self.path}: a line is no accepted row ({first['msg']}): correct it") from error
 
     def _append(self, acceptance: Acceptance) -> Acceptance:
         line = (acceptance.model_dump_json() + "\n").encode()
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode=0o600)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode=0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 _append_whole(file, line)
@@ -111,7 +127,7 @@ class Accepted:
                 os.close(file)
         except OSError as error:
             raise StateError(
-                f"{self._path}: cannot be written ({error.strerror}): free it, or name another CUTOVER_STATE_DIRECTORY"
+                f"{self.path}: cannot be written ({error.strerror}): free it, or name another CUTOVER_STATE_DIRECTORY"
             ) from error
         self._latest[acceptance.certificate_id] = acceptance
         return acceptance
@@ -124,8 +140,9 @@ def register(commands: Subparsers) -> None:
         help="accept by name and reason that a certificate cannot be migrated",
         description="Records who accepted which certificate when and why. Every report lists it, the consistency "
         "check does not count it, and its local files are never retired. It is covered as long as it has the same "
-        "files. Exit 0: recorded or listed; 1: there is nothing to withdraw; 2: no such row, no reason, or settings; "
-        "4: the database cannot be read; 5: cannot write.",
+        "files. Exit 0: recorded or listed; 1: there is nothing to withdraw, or the row is marked as migrated and "
+        "--force is absent; 2: no such row, no reason, or settings; 4: the database or the record cannot be read; "
+        "5: cannot write.",
         epilog='example: cutover accept --certificate-id 812 --reason "PNG lost in 2024, owner told" '
         "--env-file /etc/deltacrown/production.env",
     )
@@ -134,6 +151,7 @@ def register(commands: Subparsers) -> None:
     what.add_argument("--list", action="store_true", help="print what is accepted now")
     parser.add_argument("--reason", type=_reason, metavar="TEXT", help="why it is accepted, or why not any more")
     parser.add_argument("--withdraw", action="store_true", help="take back that the row is accepted")
+    parser.add_argument("--force", action="store_true", help="accept a row although it is marked as migrated")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     settings.add_arguments(parser)
     parser.set_defaults(command=_run)
@@ -144,6 +162,8 @@ def _run(options: argparse.Namespace) -> int:
     accepted = Accepted(values)
     if options.list:
         _show(accepted.records(), as_json=options.json)
+        if not accepted.path.exists():  # of a mistyped directory, too
+            print(f"cutover: there is no {accepted.path}, so nothing was ever accepted there", file=sys.stderr)
         return ExitCode.DONE
     if options.reason is None:
         raise SettingsError("--reason is missing: write why, for whoever reads the report next year")
@@ -166,6 +186,11 @@ def _record(values: Settings, accepted: Accepted, options: argparse.Namespace) -
         rows = catalogue.by_id([options.certificate_id])
     if not rows:
         raise SettingsError(f"certificate {options.certificate_id} is not in the table: give the id of a row")
+    if rows[0].migrated_at is not None:
+        sentence = f"certificate {rows[0].id} is marked as migrated, and no check counts an accepted row"
+        if not options.force:
+            raise NotAcceptedError(f"{sentence}: look at it with `cutover repair --dry-run`; accept it by --force")
+        print(f"cutover: {sentence}: accepted by --force", file=sys.stderr)
     return accepted.add(rows[0], options.reason)
 
 

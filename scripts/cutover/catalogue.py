@@ -99,7 +99,7 @@ class CatalogueKey(NamedTuple):
 class Selection:
     """Which rows: id from `start_id` to `end_id` (both included), and what else is given. Pending: not marked.
 
-    Downloadable: not revoked, with a PDF and the hash of it.
+    Downloadable: not revoked, with a PDF and the hash of it. The rows of the ids `accepted` are left out.
     """
 
     start_id: int = 0
@@ -110,6 +110,7 @@ class Selection:
     pending: bool | None = True
     downloadable: bool = False
     updated_since: datetime | None = None
+    accepted: tuple[int, ...] = ()
     limit: int | None = None
 
     def condition(self) -> tuple[sql.Composed, dict[str, object]]:
@@ -127,7 +128,10 @@ class Selection:
             parts.append("migrated_to_s3_at IS NULL" if self.pending else "migrated_to_s3_at IS NOT NULL")
         if self.downloadable:
             parts.append("revoked_at IS NULL AND file_pdf <> '' AND trim(certificate_hash) <> ''")
-        values = {**vars(self), "ids": list(self.ids), "keys": list(self.keys)}
+        if self.accepted:
+            parts.append("id <> ALL(%(accepted)s)")
+        lists = {"ids": list(self.ids), "keys": list(self.keys), "accepted": list(self.accepted)}
+        values = {**vars(self), **lists}
         return sql.SQL(" AND ").join(sql.SQL(part) for part in parts), values
 
 

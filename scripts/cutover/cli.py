@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
 import os
 import sys
+import traceback
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = ["COMMANDS", "main", "outcome"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 # By command, the module that registers it. Only the module of the command that is called is imported: all of them
 # together take a third of a second, which a backfill's start and a probe would pay, too.
@@ -61,21 +66,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def outcome(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Runs what a command does and returns its exit code; what went wrong is one sentence on stderr."""
+    code = _ended(command, options)
+    try:
+        print(end="", flush=True)  # Python does it at exit, too late for an exit code
+    except BrokenPipeError:  # the reader has what it wanted; the command's end is known
+        _close_output()
+    except OSError as error:
+        _close_output()
+        if code != ExitCode.CANNOT_WRITE:  # else it was said
+            _say(f"standard output: {error.strerror or error}; the result was not written: run again")
+        return ExitCode.CANNOT_WRITE
+    return code
+
+
+def _ended(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     try:
         return command(options)
     except CommandError as error:
-        print(f"cutover: {error}", file=sys.stderr)
+        _say(str(error))
         return error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; Python would complain at exit
-        return ExitCode.FAILED
     except OSError as error:
-        what = error.filename or "input or output"
-        print(f"cutover: {what}: {error.strerror or error}; could not look, so nothing is said of it", file=sys.stderr)
-        return ExitCode.ERROR
+        return _of_the_system(error)
     except KeyboardInterrupt:
-        print("cutover: interrupted; what was done before stays done", file=sys.stderr)
+        _say("interrupted; what was done before stays done")
         return ExitCode.INTERRUPTED
+    except (SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a Rust library's panic is no Exception; 1 would be a verdict
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        reason = " ".join(str(error).split())
+        _say(f"{type(error).__name__} ({reason}), which nobody expected; nothing is said of the result: report it")
+        return ExitCode.ERROR
+
+
+def _of_the_system(error: OSError) -> ExitCode:
+    what = error.filename or "input or output"
+    if isinstance(error, BrokenPipeError):
+        _close_output()
+        _say("whoever read the output left before its end, so nothing is said of the result")
+        return ExitCode.CANNOT_WRITE
+    if error.errno in _FULL:
+        _say(f"{what}: {error.strerror}; not written: make room, then run again")
+        return ExitCode.CANNOT_WRITE
+    _say(f"{what}: {error.strerror or error}; could not look, so nothing is said of it")
+    return ExitCode.ERROR
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError):  # a standard error that is full changes no exit code
+        print(f"cutover: {sentence}", file=sys.stderr)
+
+
+def _close_output() -> None:
+    """Drops what cannot be written: Python would try again at exit, and end with a code of its own."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(command: str) -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -112,6 +113,7 @@ class Control:
         self._told = ControlState(run=self._run.identity, max_rate=max_rate)
         self._batch_started, self._batch_rows = 0.0, 0
         self._cool_until, self._cooling = 0.0, ""
+        self._paused_at: float | None = None
 
     def __enter__(self) -> Self:
         _write(_control_path(self._directory, self._run.kind), self._told)
@@ -155,10 +157,17 @@ class Control:
         Returns:
             Whether the batch may start: False once the run is aborted or `stopped`.
         """
+        try:
+            return self._may_begin(rows, stopped)
+        finally:
+            self._tell_pause(paused=False)
+
+    def _may_begin(self, rows: int, stopped: Callable[[], bool]) -> bool:
         while not stopped():
             told = self.state()
             if told.abort:
                 return False
+            self._tell_pause(paused=told.paused)
             cooling = self._cool_until - time.monotonic()
             pause = _READ_SECONDS if told.paused else max(cooling, self._seconds_too_early(told.max_rate))
             if pause <= 0:
@@ -173,6 +182,16 @@ class Control:
                 self._say(phase=f"held back to {told.max_rate:g} certificates a second")
             time.sleep(min(pause, _READ_SECONDS))
         return False
+
+    def _tell_pause(self, *, paused: bool) -> None:
+        """A line in the run's log when a pause begins and when it ends: a log that falls silent looks like a hang."""
+        if paused and self._paused_at is None:
+            self._paused_at = time.monotonic()
+            resume = f"`cutover resume {self._run.kind}` lets it go on"
+            print(f"cutover: paused at {datetime.now(UTC):%H:%M:%SZ}: {resume}", file=sys.stderr, flush=True)
+        elif not paused and self._paused_at is not None:
+            seconds, self._paused_at = time.monotonic() - self._paused_at, None
+            print(f"cutover: the pause ended after {seconds:.0f} s", file=sys.stderr, flush=True)
 
     def _seconds_too_early(self, max_rate: float | None) -> float:
         if max_rate is None:

@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         print(json.dumps([run.model_dump(mode="json") | state.model_dump() for run, state in told]))
     else:
         for run, _ in told:
-            print(f"{run} {options.word}")
+            print(f"{run} {options.word}{_told_rate(orders)}")
     if not told:
         print(f"cutover: {_nothing(values, options.kind, killed)}", file=sys.stderr)
     return ExitCode.DONE if told else ExitCode.FAILED
@@ -85,6 +85,13 @@ def _nothing(values: Settings, kind: control.Kind | None, killed: list[control.R
     for run in killed:
         sentence += f"; {run} was killed, go on with --resume-token {run.token}" if run.token else f"; {run} was killed"
     return sentence
+
+
+def _told_rate(orders: dict[str, bool | float | None]) -> str:
+    if "max_rate" not in orders:
+        return ""
+    limit = orders["max_rate"]
+    return ", with no limit to its rate" if limit is None else f", at most {limit:g} certificates a second"
 
 
 def _rate(text: str) -> float:

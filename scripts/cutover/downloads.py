@@ -113,7 +113,9 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--site", type=_site, required=True, metavar="URL", help="where customers reach it")
     parser.add_argument("--migrated", type=natural, metavar="N", help="so many that are marked as migrated")
     parser.add_argument("--unmigrated", type=natural, metavar="N", help="so many that are not")
-    parser.add_argument("--certificate-id", type=positive, nargs="+", metavar="ID", help="these, instead")
+    parser.add_argument(
+        "--certificate-id", type=positive, nargs="+", action="extend", metavar="ID", help="these, instead"
+    )
     parser.add_argument("--seed", type=natural, metavar="S", help="draw what this number drew before")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     parser.add_argument("--env-file", type=Path, metavar="FILE", help="the application's environment file")

@@ -126,7 +126,13 @@ class Migrator:
             store.require_bucket()
             return cls(settings, store, None, rules)
         server = uploads.examine(settings)
-        if not server.enforces_checksums:
+        if server.untried is not None:
+            print(
+                f"cutover: whether this S3 refuses a wrong SHA-256 could not be tried ({server.untried}), so every "
+                "object is read back",
+                file=sys.stderr,
+            )
+        elif not server.enforces_checksums:
             print("cutover: this S3 does not refuse a wrong SHA-256, so every object is read back", file=sys.stderr)
         if not server.encrypts:
             print("cutover: this S3 has no SSE-S3: objects are stored as its bucket does by default", file=sys.stderr)
@@ -134,7 +140,10 @@ class Migrator:
         return cls(settings, store, uploader, replace(rules, read_back=not server.enforces_checksums))
 
     def migrate(self, row: Certificate) -> Outcome:
-        """Reads and proves all files of a row, and only then stores them; never raises for what is wrong with one."""
+        """Reads and proves all files of a row, and only then stores them; never raises for what is wrong with one.
+
+        A conflict shows when its file is put: an object that was put before it, of the same row, stays.
+        """
         files, problems = self._sources(row)
         if problems:
             return Outcome(row, (), tuple(problems), attempted=False)
@@ -235,10 +244,13 @@ class Migrator:
         hashes = self._store.hashes(key)
         return None if hashes is None else hashes.downloaded
 
-    @staticmethod
-    def _conflict(file: LocalFile, existing: str | None) -> ProblemError:
+    def _conflict(self, file: LocalFile, existing: str | None) -> ProblemError:
         return ProblemError(
             "conflict",
-            f"the bucket holds other bytes ({existing or 'gone meanwhile'}) than the local file ({file.sha256}): look "
-            "at both; --repair puts the local file in the object's place, whose old version stays",
+            f"the bucket holds other bytes ({existing or 'gone meanwhile'}) than the local file ({file.sha256}): "
+            f"{self._advice(file)}",
         )
+
+    def _advice(self, _file: LocalFile) -> str:
+        """What to do about a conflict, by the command that met it."""
+        return "look at both; --repair puts the local file in the object's place, whose old version stays"

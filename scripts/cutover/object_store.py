@@ -109,7 +109,7 @@ def role_session(region: str | None, role_arn: str | None) -> boto3.Session:
     """A session under the credentials of the usual AWS chain, or of a role, renewed before they end.
 
     Raises:
-        ObjectStoreError: there are no credentials with which the role could be assumed.
+        ObjectStoreError: the role cannot be assumed, which is asked here and not at every request.
     """
     own = botocore.session.get_session()
     if role_arn is None:
@@ -125,10 +125,16 @@ def role_session(region: str | None, role_arn: str | None) -> boto3.Session:
         extra_args={"RoleSessionName": "cutover"},
     )
     assumed = botocore.session.get_session()
+    credentials = DeferredRefreshableCredentials(method="assume-role", refresh_using=fetcher.fetch_credentials)
+    try:
+        credentials.get_frozen_credentials()
+    except ClientError as error:
+        cause, sentence = explain(str(error.response["Error"].get("Code")), error.response["Error"].get("Message"))
+        raise ObjectStoreError(f"{role_arn} cannot be assumed (sts:AssumeRole): {sentence}", cause) from error
+    except BotoCoreError as error:
+        raise ObjectStoreError(f"{role_arn} cannot be assumed (sts:AssumeRole): {error}") from error
     # botocore has no public way to hand credentials that renew themselves to a session.
-    assumed._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]
-        method="assume-role", refresh_using=fetcher.fetch_credentials
-    )
+    assumed._credentials = credentials  # type: ignore[attr-defined]
     return boto3.Session(botocore_session=assumed, region_name=region)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "SettingsError", "add_arguments", "adopt", "flag", "load", "parse_environment_file"]
 
 STATE_DIRECTORY = "/var/lib/deltacrown-cutover"
+# Both clients take such a URL and no other; obstore ends the process over some that it does not take.
+_LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_PLAIN_URL = re.compile(rf"https?://(?:{_LABEL}(?:\.{_LABEL})*\.?|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{{1,5}}))?/?")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+", re.ASCII)
 
 
 class SettingsError(CommandError, ValueError):
@@ -74,7 +79,8 @@ def load(environment_file: Path | None, *, role_arn: str | None = None) -> Setti
     """Reads the settings; those of a file are put into this process's environment, where the AWS chain looks.
 
     Raises:
-        SettingsError: the file cannot be read, a setting is absent or no URL, or MEDIA_ROOT is no directory.
+        SettingsError: the file cannot be read, a setting is absent, no URL or no role's ARN, or MEDIA_ROOT is no
+            directory.
     """
     adopt(environment_file)
     source = str(environment_file or "the environment")
@@ -86,7 +92,7 @@ def load(environment_file: Path | None, *, role_arn: str | None = None) -> Setti
         endpoint_url=_endpoint(os.environ.get("AWS_ENDPOINT_URL_S3"), source),
         state_directory=Path(os.environ.get("CUTOVER_STATE_DIRECTORY") or STATE_DIRECTORY) / bucket,
         database_url=os.environ.get("DATABASE_URL", ""),
-        role_arn=role_arn,
+        role_arn=_role(role_arn),
         environment_file=environment_file,
     )
 
@@ -120,9 +126,21 @@ def _required(name: str, source: str) -> str:
 
 
 def _endpoint(value: str | None, source: str) -> str | None:
-    if value and not value.startswith(("https://", "http://")):
-        raise SettingsError(f"AWS_ENDPOINT_URL_S3 {value} of {source} is no URL: write https:// and the host")
-    return value or None
+    if not value:
+        return None
+    found = _PLAIN_URL.fullmatch(value)
+    if found is None or not 0 < int(found["port"] or 443) < 2**16:
+        raise SettingsError(
+            f"AWS_ENDPOINT_URL_S3 {value!r} of {source} is no plain URL: write https:// and the host, with its port if "
+            "it has one, and nothing after it"
+        )
+    return value
+
+
+def _role(arn: str | None) -> str | None:
+    if arn is not None and not _ROLE_ARN.fullmatch(arn):
+        raise SettingsError(f"--role-arn {arn!r} is no ARN of a role: write arn:aws:iam::<account>:role/<name>")
+    return arn
 
 
 def _directory(value: str, source: str) -> Path:

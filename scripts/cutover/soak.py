@@ -94,7 +94,7 @@ def decide(table: Plan, step: Step, measured: Measures, watch: Watch) -> State:
     if "customer_errors" in step.criteria and not step.criteria["customer_errors"].holds(errors):
         stopped.append(f"customers met {errors:g} server errors")
     lacking = tuple(
-        f"{name}: {measured[name][1]} of {floors[name]} samples"
+        f"{name}: {measured[name][1]} of {floors.get(name, 1)} samples"
         for name in step.criteria
         if name in measured and measured[name][1] < floors.get(name, 1)
     )

@@ -130,7 +130,7 @@ def read_switch(shadow: Document, storage: Document, downloads: Sequence[Documen
     asked = sum(document["migrated"]["asked"] for document in downloads)
     signed = storage["sign_ms"]
     return {
-        **shadow_reads(shadow),
+        "shadow_reads_equal": shadow_reads(shadow)["shadow_reads_equal"],
         "presigned_url_p95": (percentile(signed, 95), len(signed)),
         "not_found_for_migrated": (sum(document["migrated"]["not_found"] for document in downloads), asked),
         "local_copies_present": _share(copies["agree"], copies["files"]),
@@ -151,7 +151,7 @@ def daily(check: Document, sample: Document, cost: Document) -> Measures:
     }
 
 
-def week(soak: Document, today: Document) -> Measures:
+def week(soak: Document, today: Mapping[str, tuple[float | None, int]]) -> Measures:
     """Step 9 at its end: the sealed days, the saves of all of them together, and today's measurements."""
     table = plan.load()
     ratio = table.ratios["save_success_ratio"]
@@ -160,9 +160,11 @@ def week(soak: Document, today: Document) -> Measures:
         for names in (ratio.numerator, ratio.denominator)
     )
     return {
-        **{name: (value, samples) for name, (value, samples) in today.items()},
         "days_passed": (soak["days"], soak["days"]),
+        "keys_agree": today["keys_agree"],
+        "hashes_agree": today["hashes_agree"],
         "save_success_ratio": _share(part, whole),
+        "cost_within_budget": today["cost_within_budget"],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import mimetypes
 import random
@@ -43,6 +44,7 @@ class Server(NamedTuple):
 
     enforces_checksums: bool  # a wrong SHA-256 is refused; without that "stored" proves nothing
     encrypts: bool  # it takes the header for SSE-S3; AWS does, and encrypts without it, too
+    untried: str | None = None  # why nobody could find out whether it refuses a wrong SHA-256
 
 
 class Uploader:
@@ -94,22 +96,23 @@ def examine(settings: Settings) -> Server:
     tried, because S3 denies or does not answer, checksums count as not enforced.
     """
     client = s3_client(settings, Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2}))
-    cause, encrypts = _put_wrong(client, settings.bucket, {"ServerSideEncryption": ENCRYPTION}), True
+    (cause, sentence), encrypts = _put_wrong(client, settings.bucket, {"ServerSideEncryption": ENCRYPTION}), True
     if cause == "s3_unavailable":  # a server without keys for SSE-S3 answers so; or it is down, as the second shows
-        cause = _put_wrong(client, settings.bucket, {})
+        cause, sentence = _put_wrong(client, settings.bucket, {})
         encrypts = cause == "s3_unavailable"
-    return Server(cause == "checksum_refused", encrypts)
+    return Server(cause == "checksum_refused", encrypts, sentence if cause in {"s3_denied", "s3_unavailable"} else None)
 
 
-def _put_wrong(client: S3Client, bucket: str, encryption: dict[str, Any]) -> Cause | None:
-    """Why the object was not stored, None if it was."""
+def _put_wrong(client: S3Client, bucket: str, encryption: dict[str, Any]) -> tuple[Cause | None, str]:
+    """Why the object was not stored, and in a sentence; None if it was."""
     key = f"{plan.load().telemetry.probe.prefix}checksum-{uuid.uuid4()}"
     wrong = base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()
     try:
         client.put_object(Bucket=bucket, Key=key, Body=b"bytes", ChecksumSHA256=wrong, **encryption)
-        client.delete_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        return explain(str(error.response["Error"].get("Code")), None)[0]
-    except BotoCoreError:
-        return "s3_unavailable"
-    return None
+        return explain(str(error.response["Error"].get("Code")), error.response["Error"].get("Message"))
+    except BotoCoreError as error:
+        return "s3_unavailable", str(error)
+    with contextlib.suppress(ClientError, BotoCoreError):  # that it was stored is proven, removed or not
+        client.delete_object(Bucket=bucket, Key=key)
+    return None, "stored"

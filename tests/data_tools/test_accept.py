@@ -87,6 +87,33 @@ def test_there_may_be_nothing_to_withdraw(site: Site) -> None:
     assert accept("--certificate-id", str(row.id), "--withdraw", "--reason", "found") == 1
 
 
+def test_a_migrated_row_is_accepted_by_force_only(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a mistyped number, no check would ever look at that healthy certificate again."""
+    row = site.add(marked=True)
+    arguments = ("--certificate-id", str(row.id), "--reason", "lost")
+    assert accept(*arguments) == 1
+    assert f"certificate {row.id} is marked as migrated" in capsys.readouterr().err
+    assert not record(site).exists()
+    assert accept(*arguments, "--force") == 0
+    assert f"certificate {row.id} is marked as migrated" in capsys.readouterr().err
+    assert Accepted(site.settings).ids() == {row.id}
+
+
+def test_a_state_directory_that_cannot_be_read_is_an_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`no certificate is accepted` of a directory that nobody could look into, or that was mistyped, is no answer."""
+    (site.home / "file").touch()
+    monkeypatch.setenv("CUTOVER_STATE_DIRECTORY", str(site.home / "file"))
+    assert accept("--list") == 4
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "accepted.jsonl: the accepted rows cannot be read" in shown.err
+    monkeypatch.setenv("CUTOVER_STATE_DIRECTORY", str(site.home / "mistyped"))
+    assert accept("--list") == 0
+    assert f"there is no {site.home / 'mistyped'}" in capsys.readouterr().err
+
+
 def test_a_damaged_record_is_an_error(site: Site) -> None:
     """Read as empty, the rows that somebody must keep locally would be retired."""
     Accepted(site.settings).add(certificate(site, site.add().id), "lost")

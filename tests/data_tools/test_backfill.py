@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
+import pty
 import re
+import subprocess
+import termios
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +18,11 @@ import pytest
 
 from cutover import control
 from cutover.backfill import token
+from cutover.backfill.session import LOCK
+from cutover.catalogue import Catalogue
+from tests.data_tools.certificate_site import CUTOVER
 
 if TYPE_CHECKING:
-    import subprocess
-
     from rehearsal.aws_stand_in import AwsStandIn
     from tests.data_tools.certificate_site import Site
 
@@ -379,3 +384,67 @@ def test_database_that_is_away_is_said_without_its_password(site: Site) -> None:
     wrong = site.run("backfill", environment={"DATABASE_URL": "mysql://user:geheim@db/certificates"})
     assert wrong.returncode == 2
     assert "geheim" not in away.stderr + wrong.stderr + away.stdout + wrong.stdout
+
+
+def test_second_backfill_says_why_it_does_nothing_and_keeps_the_token(site: Site) -> None:
+    """A summary of nothing, with a token of id 0, is taken for a table without certificates, and for the last token."""
+    site.add()
+    given = token.encode(1)
+    with Catalogue(site.settings, read_only=False) as first:
+        assert first.lock(LOCK)
+        refused = site.run("backfill", "--resume-token", given)
+        assert (refused.returncode, refused.stdout) == (5, f"RESUME_TOKEN {given}\n")
+        assert refused.stderr.startswith("cutover: another backfill runs on this database")
+        assert site.run("backfill").stdout == ""
+        assert document(site.run("backfill", "--json"))["stopped"] == "lock"
+
+
+def test_dry_run_names_the_file_that_a_real_run_stores_before_a_conflict(site: Site) -> None:
+    """A dry run that promises nothing, and a run that then stores an object, have not told the same."""
+    row = site.add()
+    pdf, image = row.keys
+    site.store(image, b"other bytes")
+    looked = site.run("backfill", "--dry-run")
+    assert f"[DRY-RUN] Would upload: {pdf} (" in looked.stdout
+    assert f"Would upload: {image}" not in looked.stdout
+    planned, done = (document(site.run("backfill", "--json", *how)) for how in (["--dry-run"], []))
+    for found in (planned, done):
+        assert (found["migrated"], found["objects_uploaded"], causes(found)) == (0, 1, {image: "conflict"})
+    assert site.objects() == {pdf: site.path(pdf).read_bytes(), image: b"other bytes"}
+
+
+def test_accepted_certificates_are_passed_by_until_they_are_named(site: Site) -> None:
+    """A row that was accepted by name would otherwise fail every run for ever."""
+    accepted, _, changed = site.add(), site.add(), site.add()
+    for row in (accepted, changed):
+        site.path(row.keys[1]).unlink()
+        named = ("--certificate-id", str(row.id))
+        assert site.run("accept", *named, "--reason", "lost").returncode == 0
+    site.execute("UPDATE {table} SET file_image = NULL WHERE id = %s", changed.id)  # which nobody has accepted
+    looked = site.run("backfill", "--dry-run")
+    assert (looked.returncode, "1 accepted, not migrated" in looked.stdout.splitlines()) == (0, True)
+    assert "[ERROR]" not in looked.stdout
+    done = site.run("backfill", "--json")
+    found = document(done)
+    assert (done.returncode, found["found"], found["migrated"], found["errors"]) == (0, 2, 2, [])
+    assert [row.id for row in site.rows() if not row.marked] == [accepted.id]
+    assert site.run("backfill", "--certificate-id", str(accepted.id)).returncode == 1
+
+
+def test_on_a_narrow_terminal_no_line_is_torn(site: Site) -> None:
+    """A token that is wrapped at the terminal's width is copied in halves, and grep finds none of it."""
+    row = site.add(pdf=None, file_pdf=f"certificates/pdf/{'x' * 60}.pdf")
+    site.add()
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(site.home), "TERM": "xterm", **site.environment}
+    with subprocess.Popen([CUTOVER, "backfill"], env=environment, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the last one who could write has left
+            while read := os.read(ours, 65536):
+                shown += read
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(rf"\[ERROR\] certificate {row.id}, {row.file_pdf}: missing_local: there is no such file: ", text)
+    assert re.search(r"BACKFILL batch 1/1 ids \d+-\d+ migrated 1 failed 1 RESUME_TOKEN [A-Za-z0-9+/]+=*\r", text), text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import cli, local_files
+from cutover import cli, local_files, plan
 from cutover.accepted import Accepted
 from cutover.catalogue import Catalogue
 from cutover.consistency import check as check_module
@@ -187,6 +187,25 @@ def test_what_cannot_be_read_is_an_error(
     assert "not-the-password" not in found["stderr"]
 
 
+def test_an_inventory_that_is_absent_is_no_measurement(site: Site) -> None:
+    """A mistyped path would ring the alarm of an inconsistent bucket."""
+    migrated(site)
+    code, output, errors = run("check", "--inventory", "/nowhere/manifest.json")
+    assert (code, output) == (2, "")
+    assert errors.startswith("cutover: --inventory /nowhere/manifest.json: there is no such file")
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_who_leaves_does_not_change_the_verdict(site: Site, buffered: str) -> None:
+    """`cutover check | head -1` of a PASS would be a FAIL to a script with pipefail."""
+    migrated(site)
+    process = site.start("check", environment={"PYTHONUNBUFFERED": buffered})
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(60) == 0
+    process.communicate()
+
+
 def test_many_mismatches_call_for_the_rollback(site: Site) -> None:
     """At three in the morning the report itself must say which command comes next."""
     for row in migrated(site, 15):
@@ -224,7 +243,7 @@ def test_an_accepted_row_is_listed_and_not_counted(site: Site) -> None:
     migrated(site)
     (known,) = migrated(site)
     site.root.delete_object(Bucket=site.bucket, Key=known.keys[1])
-    assert run("accept", "--certificate-id", str(known.id), "--reason", "lost in 2024")[0] == 0
+    assert run("accept", "--certificate-id", str(known.id), "--reason", "lost in 2024", "--force")[0] == 0
     found = check(code=0)
     assert [(one["certificate_id"], one["reason"]) for one in found["accepted"]] == [(known.id, "lost in 2024")]
     assert found["db_count"] == found["s3_count"] == 3
@@ -416,3 +435,17 @@ def test_rows_that_a_rollback_left_unmarked_are_no_mismatch(site: Site, monkeypa
     assert check("--sample", "0", code=1)["unmarked_present"]
     monkeypatch.setenv("CERT_S3_DUAL_WRITE", "false")
     assert check("--sample", "0", code=0)["unmarked_present"] == []
+
+
+def test_a_key_is_one_finding_everywhere(site: Site) -> None:
+    """A copy of another size, whose hash differs, too, was counted twice by the lines and by the METRIC."""
+    (row,) = migrated(site)
+    site.store(row.keys[0], b"half")
+    (entry,) = check(code=1)["different"]
+    assert entry["disagrees"] == ["s3"]  # as the hashes say
+    assert {"s3_bytes", "local_bytes", "certificate_hash"} <= entry["witnesses"].keys()
+    code, output, _ = run("check")
+    assert code == 1
+    assert "\n1 different: " in output
+    assert output.count(row.keys[0]) == 1
+    assert f"METRIC: {plan.load().metrics['consistency_issues']}=1\n" in output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,11 @@ def environment(values: Settings) -> dict[str, str]:
 @contextlib.contextmanager
 def runner(environment: dict[str, str], kind: str = "backfill") -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, kind, TOKEN], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RUNNER, kind, TOKEN],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process
@@ -90,7 +95,7 @@ def when(values: Settings, condition: str, kind: control.Kind = "backfill") -> R
 
 def test_a_paused_run_starts_no_batch_and_goes_on_when_resumed(values: Settings, environment: dict[str, str]) -> None:
     """An operator who pauses because S3 throttles, and is not obeyed, has only SIGKILL left."""
-    with runner(environment):
+    with runner(environment) as process:
         when(values, "run.batch > 2")
         paused = cutover(environment, "pause", "backfill")
         assert paused.returncode == ExitCode.DONE, paused.stderr
@@ -100,6 +105,11 @@ def test_a_paused_run_starts_no_batch_and_goes_on_when_resumed(values: Settings,
         assert when(values, "True").batch == held.batch
         assert cutover(environment, "resume").returncode == ExitCode.DONE
         when(values, f"run.phase == 'running' and run.batch > {held.batch}")
+        process.terminate()
+        said = process.communicate()[1].splitlines()
+    assert len(said) == 2, said  # else its log falls silent, as that of a run that hangs
+    assert re.fullmatch(r"cutover: paused at \d\d:\d\d:\d\dZ: `cutover resume backfill` lets it go on", said[0])
+    assert re.fullmatch(r"cutover: the pause ended after \d+ s", said[1])
 
 
 def test_abort_ends_the_run_within_two_seconds_even_while_it_is_paused(
@@ -148,11 +158,12 @@ def test_a_rate_that_is_changed_slows_the_run_and_taken_away_frees_it(
     """A limit that a running backfill does not take costs the customers' own uploads until it is restarted."""
     with runner(environment):
         when(values, "run.batch > 0")
-        assert cutover(environment, "resume", "--max-rate", "2").returncode == ExitCode.DONE
+        resumed = cutover(environment, "resume", "--max-rate", "2")
+        assert (resumed.returncode, "goes on, at most 2 certificates a second\n" in resumed.stdout) == (0, True)
         slow = when(values, "'held back to 2 certificates a second' in run.phase")
         time.sleep(1.6)
         assert 1 <= when(values, "True").batch - slow.batch <= 4
-        cutover(environment, "resume", "--max-rate", "none")
+        assert "goes on, with no limit to its rate\n" in cutover(environment, "resume", "--max-rate", "none").stdout
         free = when(values, "True").batch
         time.sleep(1.5)  # the first half may still be waited out at the old rate
         assert when(values, "True").batch - free > 5

@@ -87,7 +87,7 @@ def test_an_endpoint_that_is_no_url_is_named(site: Site, command: str) -> None:
     """Whoever forgets `https://` gets a traceback from the very command that is to say what is wrong."""
     ended = run(site, command, AWS_ENDPOINT_URL_S3="minio:9000")
     assert (ended.code, ended.errors.count("\n")) == (2, 1)
-    assert "AWS_ENDPOINT_URL_S3 minio:9000 of the environment is no URL" in ended.errors
+    assert "AWS_ENDPOINT_URL_S3 'minio:9000' of the environment is no plain URL" in ended.errors
 
 
 @pytest.mark.usefixtures("table_file")

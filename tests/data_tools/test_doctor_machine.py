@@ -105,6 +105,12 @@ def test_lines_that_systemd_takes_otherwise_are_named(site: Site, subject: Subje
         ("CERT_S3_DUAL_WRITE=true\n", "FAIL", "CERT_S3_DUAL_WRITE (2 lines) more than once, and the last line counts"),
         ("export EDITOR=vi\n", "WARN", f"ignores the lines of EDITOR (line {last})"),
         ("EDITOR=vi\n# EDITOR=nano\n", "OK", f"{last} assignments"),
+        ("EDITOR = vi\n", "WARN", f"a shell reads the lines of EDITOR (line {last}) otherwise than systemd"),
+        ("EDITOR=vi -n\n", "WARN", f"a shell reads the lines of EDITOR (line {last})"),
+        ("EDITOR=vi # the old one\n", "WARN", f"a shell reads the lines of EDITOR (line {last})"),
+        ("EDITOR=$HOME/vi\n", "WARN", f"a shell reads the lines of EDITOR (line {last})"),
+        ('EDITOR="$HOME/vi"\n', "WARN", f"a shell reads the lines of EDITOR (line {last})"),
+        ("EDITOR='$HOME/vi -n # one'\nPAGER=\"a b\"\nTERM=a#b \n", "OK", f"{last + 2} assignments"),
     ):
         file.write_text(text + lines)
         finding = by_name(flags.examine(changed(subject, environment_file=file)))["environment file"]
@@ -137,8 +143,7 @@ def test_a_run_is_fine_until_five_minutes_without_a_batch(subject: Subject) -> N
     assert finding.outcome == "FAIL"
     assert finding.reason.startswith("hangs: waits for an answer of S3 or PostgreSQL, though both answer now")
     assert f"batch 7, token {TOKEN}, 31" in finding.reason
-    resume = f"python manage.py backfill_certificates_to_s3 --resume-token {TOKEN} --batch-size 10 --limit 100"
-    assert finding.next == f"kill {os.getpid()} && {resume}"
+    assert finding.next == f"kill {os.getpid()} && cutover backfill --resume-token {TOKEN}"
 
 
 def test_what_an_operator_did_is_given_as_the_reason(subject: Subject) -> None:
@@ -185,10 +190,12 @@ def test_a_killed_backfill_is_named_with_the_token_that_goes_on(site: Site, subj
                 break
             time.sleep(0.02)
         process.kill()
-    finding = backfill_of(subject)
+    finding = backfill_of(changed(subject, environment_file=site.environment_file()))
     assert (finding.outcome, f"its process {process.pid} is dead" in finding.reason) == ("FAIL", True)
     token = finding.next.partition("--resume-token ")[2].split()[0]
     assert f"token {token}" in finding.reason
-    assert site.run("backfill", "--resume-token", token).returncode == ExitCode.DONE
+    program, *arguments = finding.next.split()
+    assert program == "cutover"
+    assert site.run(*arguments, environment={"DATABASE_URL": ""}).returncode == ExitCode.DONE
     assert all(site.row(row.id).marked for row in rows)
     assert backfill_of(subject).reason == "none"

@@ -151,7 +151,9 @@ def _write_aside(site: Site, key: str, body: bytes) -> None:
 
 SPOILED: dict[str, Callable[[Site, Row], object]] = {
     "unmarked": lambda site, row: site.execute("UPDATE {table} SET migrated_to_s3_at = NULL WHERE id = %s", row.id),
-    "accepted": lambda site, row: run(site, "accept", "--certificate-id", str(row.id), "--reason", "lost long ago"),
+    "accepted": lambda site, row: run(
+        site, "accept", "--certificate-id", str(row.id), "--reason", "lost long ago", "--force"
+    ),
     "damaged_local": lambda site, row: _write_aside(site, pdf(row), b"%PDF broken"),
     "conflict": lambda site, row: site.store(image(row), b"\x89PNG other"),
     "missing_object": lambda site, row: site.root.delete_object(Bucket=site.bucket, Key=image(row)),

@@ -76,7 +76,9 @@ def _link(site: Site, row: Row) -> None:
 
 SPOILED: dict[str, Callable[[Site, Row], object]] = {
     "unmarked": lambda site, row: site.execute("UPDATE {table} SET migrated_to_s3_at = NULL WHERE id = %s", row.id),
-    "accepted": lambda site, row: run(site, "accept", "--certificate-id", str(row.id), "--reason", "lost long ago"),
+    "accepted": lambda site, row: run(
+        site, "accept", "--certificate-id", str(row.id), "--reason", "lost long ago", "--force"
+    ),
     "damaged_local": lambda site, row: site.path(pdf(row)).write_bytes(b"%PDF broken"),
     "damaged_object": lambda site, row: site.store(pdf(row), b"%PDF other"),
     "conflict": lambda site, row: site.store(image(row), b"\x89PNG other"),

@@ -142,8 +142,17 @@ def test_a_file_of_two_rows_is_left_alone(site: Site, repair: Repair) -> None:
     row = migrated(site)
     site.add(image=None, file_pdf=row.file_pdf)
     site.store(row.keys[0], BAD)
-    assert repair(row) == (4, {})
+    assert repair(row) == (1, {})
     assert site.objects()[row.keys[0]] == BAD
+
+
+@pytest.mark.parametrize("name", ["certificates/../x.pdf", "certificates/pdf/a\nb.pdf", "media/x.pdf"])
+def test_a_name_that_can_be_no_key_is_refused(site: Site, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Asked of S3, the name ends as an outage, and somebody looks at the network instead of the row."""
+    row = site.add(pdf=None, image=None, file_pdf=name)
+    assert cli.main(["repair", "--certificate-id", str(row.id), "--dry-run"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cutover: certificate {row.id}: unsafe name: {name!r} ")
 
 
 def test_an_upload_that_fails_takes_the_mark_back(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cutover import plan
+from cutover import cli, plan
 from cutover.retirement import places, report
 from cutover.retirement.restore import Restore
 from cutover.retirement.run import Run
@@ -124,7 +124,7 @@ def test_what_cannot_be_restored_is_named_and_stops_nothing_else(site: Site) -> 
     site.store(pdf(damaged), b"%PDF damaged")
     site.path(pdf(linked)).symlink_to(site.home)
     site.root.delete_object(Bucket=site.bucket, Key=pdf(accepted))
-    assert run(site, "accept", "--certificate-id", str(accepted.id), "--reason", "lost long ago").code == 0
+    assert run(site, "accept", "--certificate-id", str(accepted.id), "--reason", "lost long ago", "--force").code == 0
     ended = run(site, "restore")
     assert ended.code == 1
     expected = {lost: "missing_object", damaged: "damaged_object", linked: "unsafe_name", accepted: "accepted"}
@@ -278,3 +278,21 @@ def test_a_restore_beside_a_running_quarantine_wins(site: Site) -> None:
     while any("aside" in placed(site, row) for row in rows) or waiting.is_alive():
         assert run(site, "restore", "--quarantined-only").code == 0
     assert [placed(site, row) for row in rows] == [["here", "here"]] * 60
+
+
+def test_names_are_quoted_and_accepted_rows_are_one_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line break in a name makes a line of its own, which somebody greps for; what is accepted is no news."""
+    spoilt, lost = migrated(site, 2)
+    forget(site, spoilt, lost)
+    name = "certificates/pdf/x\nRESUME_TOKEN forged"
+    site.execute("UPDATE {table} SET file_pdf = %s WHERE id = %s", name, spoilt.id)
+    site.store(pdf(lost), b"%PDF other bytes")
+    assert run(site, "accept", "--certificate-id", str(lost.id), "--reason", "damaged", "--force").code == 0
+    assert cli.main(["restore"]) == 1
+    said = capsys.readouterr().out
+    assert r"'certificates/pdf/x\nRESUME_TOKEN forged': unsafe_name: " in said
+    assert "RESUME_TOKEN forged" not in said.splitlines()
+    assert "1 accepted, not migrated" in said.splitlines()
+    assert pdf(lost) not in said
+    assert run(site, "accept", "--certificate-id", str(spoilt.id), "--reason", "lost", "--force").code == 0
+    assert run(site, "restore").code == 0

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cutover import cli
+from cutover.backfill import token
 from cutover.backfill.shard import Order, Shard, _done_before, unfit
 from cutover.catalogue import Catalogue
 from cutover.settings import SettingsError
@@ -305,7 +306,14 @@ def test_scheduler_that_does_not_answer(site: Site) -> None:
     """One sentence within seconds, instead of a terminal that hangs."""
     site.add()
     started = time.monotonic()
-    away = site.run("backfill", "--json", "--scheduler", f"tcp://127.0.0.1:{free_port('127.0.0.1')}")
+    given = token.encode(1)
+    scheduler = ("--scheduler", f"tcp://127.0.0.1:{free_port('127.0.0.1')}")
+    away = site.run("backfill", "--resume-token", given, *scheduler)
+    assert "Total found" not in away.stdout  # nobody has counted
+    assert away.stdout.count("RESUME_TOKEN") == 1
+    assert away.stdout.endswith(f"\nRESUME_TOKEN {given}\n")
+    assert "RESUME_TOKEN" not in site.run("backfill", *scheduler).stdout
+    away = site.run("backfill", "--json", *scheduler)
     assert away.returncode == 4
     assert "the scheduler does not answer" in away.stderr
     assert "Traceback" not in away.stderr

@@ -179,6 +179,8 @@ def test_conflicts_and_unusable_files_are_reported_and_block_nobody(site: Site, 
     result = sweep()
     assert result.returncode == ExitCode.FAILED
     assert f"[ERROR] certificate {conflict.id}, {conflict.file_image}: conflict: " in result.stdout
+    assert f"run `cutover repair --key {conflict.file_image}`" in result.stdout
+    assert "--repair" not in result.stdout  # which the sweep has not
     assert f"[ERROR] certificate {missing.id}, {missing.file_image}: missing_local: " in result.stdout
     assert f"[ERROR] certificate {damaged.id}, {damaged.file_pdf}: damaged_local: " in result.stdout
     assert [row.id for row in site.rows() if row.marked] == [good.id]

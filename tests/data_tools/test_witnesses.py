@@ -246,6 +246,13 @@ def test_wrong_usage_is_told(site: Site, arguments: tuple[str, ...], sentence: s
     assert sentence in errors
 
 
+def test_each_certificate_that_is_named_counts(site: Site) -> None:
+    """Of an option that may be given again, the last alone would count: a gate over one row instead of two."""
+    rows = migrated(site, 3)
+    named = [argument for row in rows[:2] for argument in ("--certificate-id", str(row.id))]
+    assert ask(*named, str(rows[2].id), code=0)["rows"] == 3
+
+
 @pytest.mark.parametrize("share", ["1.1", "-0.1", "nan", "1/0", "ten"])
 def test_a_share_is_from_0_to_1(share: str, capsys: pytest.CaptureFixture[str]) -> None:
     """10 for 10 %."""

@@ -25,13 +25,12 @@ _BLOCKS = ("block", "rescue", "always")
 _TASK_LISTS = ("pre_tasks", "tasks", "post_tasks", "handlers")
 _TOLD = re.compile(r"#.*\b(judged|judges|named|names)\b")
 _STEP = re.compile(r"go-live-step(\d+)\.yml")
-_TAGS = {"preflight", "act", "verify", "record"}
+_TAGS = {"preflight", "act", "daily", "verify", "record"}
 # The emergency looks at nothing before it acts, and needs no Python on a machine.
 _RAW_ALLOWED = {"emergency-rollback.yml"}
 # Tasks whose outcome is asked for in another way than by their result.
 ASKED_OTHERWISE = {
     "Run the tool once: {{ data_tools_unit.name }}": "the next tasks ask systemd how it ended, and what it said",
-    "Put the former flags back, worker by worker": "the next task asks every process what it holds",
 }
 
 
@@ -195,7 +194,8 @@ def asserts_say_why(book: Book) -> Iterator[str]:
 def delegates_may_be_unreachable(book: Book) -> Iterator[str]:
     """An unreachable delegate ends the play at once, and neither `rescue` nor `always` takes anything back.
 
-    The rule holds for every task, because every role may be part of a block that verifies.
+    With any_errors_fatal, which a play over workers has, Ansible fails the host all the same, without a word of the
+    cause, and ends what takes things back. The rule holds for every task: every role may be part of such a play.
     """
 
     def look(tasks: Sequence[dict[str, Any]], inherited: bool) -> Iterator[str]:
@@ -203,6 +203,8 @@ def delegates_may_be_unreachable(book: Book) -> Iterator[str]:
             passes = bool(task.get("ignore_unreachable", inherited))
             if task.get("delegate_to", "localhost") != "localhost" and not passes:
                 yield f"{book.at(task)} is delegated without ignore_unreachable: its loss would skip rescue and always"
+            if task.get("ignore_unreachable") is True and task.get("any_errors_fatal") is not False:
+                yield f"{book.at(task)} has ignore_unreachable without `any_errors_fatal: false`, which undoes it"
             for part in _BLOCKS:
                 yield from look(task.get(part, []), passes)
 
@@ -269,6 +271,10 @@ def failures_are_taken_back(book: Book) -> Iterator[str]:
         for block in blocks:
             rescued = _reached(block.get("rescue", []))
             always = _reached(block.get("always", []))
+            if "daily" in tags:  # a day's check seals its own verdict; what broke off leaves the day without a PASS
+                if ("preflight", "unlock") not in always:
+                    yield f"{book.at(block)}: it keeps the lock"
+                continue
             if ("step", "fail") not in rescued:
                 yield f"{book.at(block)}: its rescue does not end the step (role step, fail)"
             if ("preflight", "unlock") not in (always if "record" in tags else always | rescued):

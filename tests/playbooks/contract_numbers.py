@@ -35,6 +35,7 @@ ALLOWED = {
     ("roles/probe/tasks/prove.yml", "delay", 2): "how often the proof looks",
     ("roles/probe/tasks/prove.yml", "fail_msg", 2): "how often the proof looks",
     ("roles/soak/defaults/main.yml", "soak_poll", 2): "seconds between two looks of a rehearsal, at least",
+    ("roles/step/tasks/soak_days.yml", "problem", 3): "an exit code",
     ("roles/test_upload/tasks/http.yml", "that", 200): "a status of HTTP",
     ("roles/test_upload/tasks/http.yml", "timeout", 10): "seconds until a request is given up",
     ("roles/test_upload/tasks/http.yml", "timeout", 30): "as above",

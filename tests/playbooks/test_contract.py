@@ -79,6 +79,7 @@ GOOD = """---
           register: dry_run
           failed_when: false # judged below, with a sentence
           ignore_unreachable: true
+          any_errors_fatal: false
 
         - name: "Refuse to judge what could not be measured"
           ansible.builtin.assert:
@@ -147,6 +148,7 @@ def test_what_keeps_the_contract_is_not_refused(rule: contract.Rule) -> None:
         ("asserts_say_why", added("ansible.builtin.fail:"), "has no msg"),
         ("delegates_may_be_unreachable", broken("          ignore_unreachable: true\n", ""), ":21 is delegated"),
         ("delegates_may_be_unreachable", broken("unreachable: true", "unreachable: false"), ":21 is delegated"),
+        ("delegates_may_be_unreachable", broken("fatal: false", "fatal: true"), ":21 has ignore_unreachable"),
         ("header_tells_the_usage", broken('# Runbook: "Step 2: R', '# Runbook: "Step 3: R'), "runbook's section"),
         ("header_tells_the_usage", broken("# Step 2: the", "# The"), "which step it is"),
         ("header_tells_the_usage", broken("step2.yml --check", "step2.yml -C"), "that --check only looks"),

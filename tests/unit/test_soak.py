@@ -63,6 +63,13 @@ def test_it_lasts_as_long_as_samples_are_missing(canary: dict[str, Any], elapsed
     assert bool(found.lacking) == (canary["metrics"][TABLE.metrics["save_success"]] < 200)
 
 
+def test_a_silent_fleet_lacks_everything_and_is_no_error() -> None:
+    """Nobody saved or read: what has no service level of its own lacks its one sample, too."""
+    found = state(STEP_6, journals(worker()), 7200)
+    assert (found.over, found.stopped) == (True, "")
+    assert "customer_errors: 0 of 1 samples" in found.lacking
+
+
 @pytest.mark.parametrize(
     ("canary", "stopped"),
     [

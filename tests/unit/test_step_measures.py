@@ -161,3 +161,103 @@ def test_percentile_is_that_of_the_nearest_rank() -> None:
     assert percentile([], 95) is None
     assert percentile([5.0], 95) == 5.0
     assert percentile(list(range(1, 101)), 95) == 95
+
+
+TODAY = {"keys_agree": (1.0, 200), "hashes_agree": (1.0, 20), "cost_within_budget": (1.0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("check_changed", "sample_changed", "cost", "refused"),
+    [
+        ({}, {}, {"total": 5, "billed": None, "budget": 8}, set()),
+        ({"missing": ["a"]}, {}, {"total": 5, "billed": None, "budget": 8}, {"keys_agree"}),
+        ({}, {"agree": 199}, {"total": 5, "billed": None, "budget": 8}, {"hashes_agree"}),
+        ({}, {}, {"total": 9, "billed": None, "budget": 8}, {"cost_within_budget"}),
+        ({}, {}, {"total": 5, "billed": 9, "budget": 8}, {"cost_within_budget"}),  # the bill outweighs the estimate
+        ({}, {}, {"total": 9, "billed": 5, "budget": 8}, set()),
+    ],
+)
+def test_daily(
+    check_changed: dict[str, Any], sample_changed: dict[str, Any], cost: dict[str, Any], refused: set[str]
+) -> None:
+    """A day on which one key disagrees is no day of a soak."""
+    documents = {"check": check(**check_changed), "sample": sample(**sample_changed), "cost": cost}
+    measured = step_measures.MEASURES["daily"](**documents)
+    criteria = {name: TABLE.steps[9].criteria[name] for name in measured}
+    results = gates.evaluate(criteria, measured, gates.sample_floors(TABLE))
+    assert {result.criterion for result in results if result.verdict is Verdict.FAIL} == refused
+
+
+@pytest.mark.parametrize(
+    ("soak", "refused"),
+    [
+        ({"days": 7, "counts": {"cert.s3.save.success": 2000, "cert.s3.save.fail": 1}}, {}),
+        ({"days": 6, "counts": {"cert.s3.save.success": 2000}}, {"days_passed": Verdict.FAIL}),
+        (
+            {"days": 7, "counts": {"cert.s3.save.success": 999, "cert.s3.save.fail": 1}},
+            {"save_success_ratio": Verdict.FAIL},  # 99.9 % is not more than 99.9 %
+        ),
+        ({"days": 7, "counts": {"cert.s3.save.success": 199}}, {"save_success_ratio": Verdict.INCONCLUSIVE}),
+    ],
+)
+def test_week(soak: dict[str, Any], refused: dict[str, Verdict]) -> None:
+    """Seven quiet days with two hundred saves at least, of which hardly one may fail."""
+    expected = dict.fromkeys(TABLE.steps[9].criteria, Verdict.PASS) | refused
+    assert verdicts(9, "week", soak=soak, today=TODAY) == expected
+
+
+@pytest.mark.parametrize(
+    ("outage", "copies", "refused"),
+    [
+        ({"seconds": 1.9, "kept": True}, {"agree": 240, "files": 240}, set()),
+        ({"seconds": 2.0, "kept": True}, {"agree": 240, "files": 240}, {"seconds_to_answer_without_s3"}),
+        ({"seconds": 0.1, "kept": False}, {"agree": 240, "files": 240}, {"seconds_to_answer_without_s3"}),
+        ({"seconds": 1.9, "kept": True}, {"agree": 239, "files": 240}, {"copies_equal"}),
+    ],
+)
+def test_dual_write(outage: dict[str, Any], copies: dict[str, Any], refused: set[str]) -> None:
+    """An answer in time without the file is no answer."""
+    found = verdicts(6, "dual_write", outage=outage, copies=copies)
+    assert {name for name, verdict in found.items() if verdict is Verdict.FAIL} == refused
+
+
+@pytest.mark.parametrize(
+    ("run_changed", "after", "refused"),
+    [
+        ({}, {}, set()),
+        ({}, {"pending": 1}, {"migrated"}),
+        ({}, {"agree": 199}, {"witnesses_agree"}),
+        ({"errors": [{"cause": "conflict"}]}, {}, {"hash_mismatches"}),
+        ({}, {"different": [{"key": "a"}]}, {"hash_mismatches"}),
+        ({"duration_s": 86401.0}, {}, {"duration_seconds"}),
+    ],
+)
+def test_full_backfill(run_changed: dict[str, Any], after: dict[str, Any], refused: set[str]) -> None:
+    """One certificate of ten thousand is not rounded away."""
+    ran = {"errors": [], "duration_s": 60.0} | run_changed
+    found = verdicts(7, "full_backfill", run=ran, after=sample(different=[]) | after)
+    assert {name for name, verdict in found.items() if verdict is Verdict.FAIL} == refused
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({}, set()),
+        ({"shadow": {"from_s3": 99}}, {"shadow_reads_equal"}),
+        ({"shadow": {"equal": 99}}, {"shadow_reads_equal"}),
+        ({"sign_ms": [100.0] * 60}, {"presigned_url_p95"}),
+        ({"not_found": 1}, {"not_found_for_migrated"}),
+        ({"agree": 199}, {"local_copies_present"}),
+    ],
+)
+def test_read_switch(changed: dict[str, Any], refused: set[str]) -> None:
+    """A 404 for a migrated certificate, or a local copy that is gone, is seen although reads are fast and plenty."""
+    found = verdicts(
+        8,
+        "read_switch",
+        shadow={"migrated": {"asked": 100, "from_s3": 100, "equal": 100} | changed.get("shadow", {})},
+        storage={"sign_ms": changed.get("sign_ms", [1.0] * 100)},
+        downloads=[{"migrated": {"asked": 120, "not_found": changed.get("not_found", 0)}}] * 2,
+        copies={"agree": changed.get("agree", 200), "files": 200},
+    )
+    assert {name for name, verdict in found.items() if verdict is Verdict.FAIL} == refused

@@ -91,6 +91,8 @@ class Report:
         self._say(f"Total found: {summary.found}")
         self._say(f"{would}: {summary.migrated}")
         self._say(f"{skip} (already migrated): {summary.already_migrated}")
+        if summary.accepted:
+            self._say(f"{summary.accepted} accepted, not migrated")
         self._say(f"Errors: {summary.failed}{told}")
         self._say(f"Duration: {summary.duration_s:.1f} seconds")
         self._say(
@@ -123,7 +125,7 @@ class Report:
     def _outcome(self, outcome: Outcome, *, dry_run: bool) -> None:
         for problem in outcome.problems:
             self._say(str(problem))
-        if dry_run and not outcome.problems:
+        if dry_run:  # also the first file of a row whose second one differs: a real run stores it
             for stored in outcome.stored:
                 what = "Would upload" if stored.uploaded else "Equal in S3 already"
                 self._say(f"[DRY-RUN] {what}: {stored.key} (ETag: {stored.md5})")
@@ -132,9 +134,9 @@ class Report:
         from rich.console import Console  # noqa: PLC0415 - only on a terminal
         from rich.progress import Progress  # noqa: PLC0415
 
-        self._bar = Progress(
-            *Progress.get_default_columns(), console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()
-        )
+        # Soft: a line that is wrapped here tears a token apart, and is no line any more that somebody greps for.
+        console = Console(stderr=True, soft_wrap=True)
+        self._bar = Progress(*Progress.get_default_columns(), console=console, redirect_stdout=sys.stdout.isatty())
         self._task = self._bar.add_task("certificates", total=self._total)
         self._bar.start()
 

@@ -40,6 +40,7 @@ class Summary:
     start_id: int
     migrated: int = 0
     already_migrated: int = 0
+    accepted: int = 0  # certificates that were passed by because they are accepted as not migrated
     objects_uploaded: int = 0
     objects_already_equal: int = 0
     bytes: int = 0

@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from cutover import settings
+from cutover.accepted import Accepted
+from cutover.backfill import token
 from cutover.backfill.errors import SchedulerError, UnknownCertificateError
 from cutover.backfill.failure_stop import FailureStop
 from cutover.backfill.pace import Pace
@@ -56,8 +58,9 @@ class Session:
         with interrupted_at_once(), Catalogue(self._values, read_only=options.dry_run) as catalogue:
             selection = self._selection(catalogue)
             if not options.dry_run and not catalogue.lock(LOCK):
-                summary.stopped = "lock"
-                summary.reason = "another backfill runs on this database: `cutover doctor` names it"
+                summary.stop("lock", "another backfill runs on this database: `cutover doctor` names it")
+                self._refuse(summary.reason)
+                return ExitCode.CANNOT_WRITE
             pace = self._pace()
             report = Report(
                 self._table.data_tools,
@@ -67,7 +70,11 @@ class Session:
                 pace=pace,
             )
             report.header(self._header(), dry_run=options.dry_run)
-            failure = None if summary.stopped else self._execute(catalogue, selection, report, pace)
+            failure = self._execute(catalogue, selection, report, pace)
+        if isinstance(failure, SchedulerError) and not summary.done:
+            report.close()
+            self._refuse(failure)
+            return failure.exit_code
         self._end(report)
         if failure is not None:
             print(f"cutover: {failure}", file=sys.stderr)
@@ -75,6 +82,14 @@ class Session:
         if summary.stopped == "signal":
             leave_at_once(code)
         return code
+
+    def _refuse(self, reason: object) -> None:
+        """Says why nothing was done: a summary of nothing, with a token of its own, would hide the one to go on by."""
+        print(f"cutover: {reason}", file=sys.stderr)
+        if self._options.json:
+            print(document(self._summary), flush=True)
+        elif self._options.resume_token:
+            print(f"{token.LAST_LINE} {self._summary.resume_token}", flush=True)
 
     def _end(self, report: Report) -> None:
         report.end(self._summary, self._table.cost)
@@ -168,7 +183,7 @@ class Session:
                 if wanted not in known:
                     what = f"certificate {wanted}" if isinstance(wanted, int) else f"file {wanted!r}"
                     raise UnknownCertificateError(f"{what}: no row of the table has it; look it up and name it again")
-        return Selection(
+        selection = Selection(
             start_id=options.start_id,
             tournament_id=options.tournament_id,
             ids=ids,
@@ -177,6 +192,17 @@ class Session:
             pending=None if options.repair and (ids or keys) else True,
             limit=options.limit,
         )
+        # Nor is a certificate passed by that is named, be it accepted or not.
+        return selection if ids or keys else self._without_accepted(catalogue, selection)
+
+    def _without_accepted(self, catalogue: Catalogue, selection: Selection) -> Selection:
+        """The selection without the rows that are accepted as not migrated; the summary counts them."""
+        accepted = Accepted(self._values)
+        rows = [row for row in catalogue.by_id(accepted.ids()) if row.migrated_at is None and accepted.covers(row)]
+        covered = tuple(row.id for row in rows)
+        if covered:
+            self._summary.accepted = catalogue.count(dataclasses.replace(selection, ids=covered, limit=None))
+        return dataclasses.replace(selection, accepted=covered)
 
     def _already_migrated(self, catalogue: Catalogue, selection: Selection) -> int:
         """The marked rows that the run has passed by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -21,7 +21,7 @@ from cutover.object_store import ObjectStore
 from cutover.settings import flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from cutover.plan import Plan
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], None]
 
-__all__ = ["Request", "any_seed", "check"]
+__all__ = ["Request", "any_seed", "check", "one_a_key"]
 
 
 def any_seed() -> int:
@@ -94,7 +94,7 @@ def check(settings: Settings, table: Plan, request: Request, progress: Progress)
         witnesses = Testimonies(settings, store, download=request.sample.whole)
         hashed = _hash(witnesses, sampler, tools.concurrency, progress)
         confirmation = Confirmation(catalogue, accepted, counts.as_of or began)
-        findings = confirmation.of([*counts.suspects, *hashed.suspects])
+        findings = one_a_key(confirmation.of([*counts.suspects, *hashed.suspects]))
     return Report(
         bucket=settings.bucket,
         rows=rows,
@@ -106,6 +106,21 @@ def check(settings: Settings, table: Plan, request: Request, progress: Progress)
         accepted=tuple(accepted.records()),
         duration=time.monotonic() - started,
     )
+
+
+def one_a_key(findings: Iterable[Suspect]) -> list[Suspect]:
+    """The findings, those of one kind and key as one, which has what all their witnesses said: sizes, hashes, owners.
+
+    Of two the later one says who is in doubt: hashes, which come last, name the wrong copy, and sizes do not.
+    """
+    merged: dict[tuple[Kind, str], Suspect] = {}
+    for finding in findings:
+        earlier = merged.get((finding.kind, finding.key))
+        said = finding.witnesses
+        if earlier is not None:
+            said = said | earlier.witnesses | said  # in this order, and with its own words where both have some
+        merged[finding.kind, finding.key] = replace(finding, witnesses=said)
+    return list(merged.values())
 
 
 def _swept_before(settings: Settings, table: Plan) -> datetime:

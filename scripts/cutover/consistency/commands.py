@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -81,6 +82,9 @@ def _run(options: argparse.Namespace) -> int:
         sample = Sample.parse(options.sample or f"{defaults.sample_ratio:%}", defaults.sample_minimum)
     except ValueError as error:
         raise SettingsError(f"--sample: {error}") from error
+    for path in options.inventory:
+        if not path.exists():
+            raise SettingsError(f"--inventory {path}: there is no such file: give the inventory's manifest.json")
     values = settings.load(options.env_file, role_arn=options.role_arn)
     # boto3 and psycopg take half a second to import, which the other commands need not pay.
     from cutover.catalogue import CatalogueError  # noqa: PLC0415
@@ -103,5 +107,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print(lines: Iterable[str], stream: IO[str]) -> None:
-    for line in lines:
-        print(line, file=stream)
+    with contextlib.suppress(BrokenPipeError):  # whoever reads the first line only still gets the verdict's code
+        for line in lines:
+            print(line, file=stream)

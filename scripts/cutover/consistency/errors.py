@@ -1,4 +1,4 @@
-"""The one error of the check's own."""
+"""The errors of the checks' own."""
 
 from __future__ import annotations
 
@@ -9,3 +9,9 @@ class ConsistencyError(CommandError):
     """The check could not measure; the sentence says what was seen and what to do. Its verdict is ERROR."""
 
     exit_code = ExitCode.ERROR
+
+
+class RefusedError(ConsistencyError):
+    """A repair is refused as it was asked for; the sentence says why and what to do."""
+
+    exit_code = ExitCode.FAILED

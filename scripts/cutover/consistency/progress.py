@@ -33,7 +33,7 @@ class Progress:
             from rich.console import Console  # noqa: PLC0415 - only on a terminal
             from rich.progress import Progress as Bar  # noqa: PLC0415
 
-            self._bar = Bar(*Bar.get_default_columns(), console=Console(stderr=True), transient=True)
+            self._bar = Bar(*Bar.get_default_columns(), console=Console(stderr=True, soft_wrap=True), transient=True)
             self._bar.start()
         return self
 

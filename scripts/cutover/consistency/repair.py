@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cutover import local_files
 from cutover.consistency.diagnosis import Action, diagnose
-from cutover.consistency.errors import ConsistencyError
+from cutover.consistency.errors import ConsistencyError, RefusedError
 from cutover.consistency.local_copy import replace
 from cutover.consistency.sample import SampledFile
 from cutover.consistency.witnesses import Testimonies
@@ -44,12 +44,15 @@ class Repair:
         """What each file of the row needs, by its witnesses now.
 
         Raises:
-            ConsistencyError: another row owns one of its files, too, so that no repair can be right for both.
+            RefusedError: a name can be no key, or another row owns one of its files, too, so that no repair can be
+                right for both.
         """
+        for file in row.files:
+            _check_name(row, file.key)
         owners = self._catalogue.by_keys([file.key for file in row.files])
         if len(owners) > 1:
             ids = " and ".join(str(owner.id) for owner in owners)
-            raise ConsistencyError(f"certificates {ids} own one file: give one of them its own, then repair both")
+            raise RefusedError(f"certificates {ids} own one file: give one of them its own, then repair both")
         files = [SampledFile(file.key, row.id, file.is_pdf, row.certificate_hash) for file in row.files]
         return [diagnose(self._witnesses.of(file), trust) for file in files]
 
@@ -94,6 +97,18 @@ class Repair:
         if hashlib.sha256(body).hexdigest() != diagnosis.sha256:
             raise _changed(diagnosis)
         replace(self._settings.media_root, diagnosis.key, body)
+
+
+def _check_name(row: Certificate, key: str) -> None:
+    """S3 is not asked for what can be no key: its answer would be about the request, not about the name."""
+    try:
+        local_files.check_name(key)
+    except local_files.UnsafeNameError as error:
+        raise RefusedError(f"certificate {row.id}: unsafe name: {error}") from error
+    if not key.startswith(local_files.PREFIX):
+        raise RefusedError(
+            f"certificate {row.id}: unsafe name: {key!r} does not begin with {local_files.PREFIX}: correct the row"
+        )
 
 
 def _changed(diagnosis: Diagnosis) -> ConsistencyError:

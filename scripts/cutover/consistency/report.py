@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cutover.accepted import Acceptance
-    from cutover.consistency.merge import Merge, Suspect, Witnesses
+    from cutover.consistency.merge import Merge, Suspect
     from cutover.plan import Plan
 
 __all__ = ["FIELDS", "Report"]
@@ -30,7 +30,7 @@ _HEADINGS = {
     "look before you remove one",
     Kind.DIFFERENT: "different: the witnesses disagree; cutover repair --key KEY says what can be done",
     Kind.UNMARKED_PRESENT: "unmarked: the object is there, the row is not marked, and older than the sweep's grace; "
-    "cutover sweep",
+    "cutover sweep, or cutover repair --key KEY for what it refuses",
 }
 
 
@@ -96,7 +96,7 @@ class Report:
             "sampled": self.sampled,
             "missing": missing,
             "orphaned": [finding.key for finding in self.of(Kind.ORPHANED)],
-            "different": _differences(self.of(Kind.DIFFERENT)),
+            "different": [_difference(finding) for finding in self.of(Kind.DIFFERENT)],
             "unmarked_present": [finding.key for finding in self.of(Kind.UNMARKED_PRESENT)],
             "marked_absent": missing,
             "accepted": [found.model_dump(mode="json") for found in self.accepted],
@@ -154,11 +154,5 @@ class Report:
             yield f"!!! ansible-playbook emergency-rollback.yml -e scenario={trigger.scenario}"
 
 
-def _differences(findings: list[Suspect]) -> list[dict[str, Any]]:
-    """One entry a key, with what all its witnesses said: sizes, hashes, owners."""
-    witnesses: dict[str, Witnesses] = {}
-    disagrees: dict[str, tuple[str, ...]] = {}
-    for finding in findings:
-        witnesses[finding.key] = witnesses.get(finding.key, {}) | finding.witnesses
-        disagrees[finding.key] = finding.disagrees
-    return [{"key": key, "witnesses": said, "disagrees": disagrees[key]} for key, said in witnesses.items()]
+def _difference(finding: Suspect) -> dict[str, Any]:
+    return {"key": finding.key, "witnesses": finding.witnesses, "disagrees": finding.disagrees}

@@ -42,7 +42,7 @@ def register(commands: Subparsers) -> None:
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--minimum", type=natural, metavar="N", help="the first rows by id: N at least (and --fraction)")
     which.add_argument("--random", type=positive, metavar="N", help="N rows that are marked as migrated, by chance")
-    which.add_argument("--certificate-id", type=positive, nargs="+", metavar="ID", help="these rows")
+    which.add_argument("--certificate-id", type=positive, nargs="+", action="extend", metavar="ID", help="these rows")
     parser.add_argument("--fraction", type=_fraction, metavar="R", help="and this share of all rows, 0 to 1")
     parser.add_argument("--seed", type=natural, metavar="S", help="draw what this number drew before")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""The three flags as the environment file has them, and the lines of it that systemd would not take."""
+"""The three flags as the environment file has them, and the lines of it that systemd or a shell takes otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["examine"]
 
-_ASSIGNMENT = re.compile(r"\ufeff?\s*(?P<export>export\s+)?(?P<name>[A-Za-z_]\w*)\s*=")
+_ASSIGNMENT = re.compile(r"\ufeff?\s*(?P<export>export\s+)?(?P<name>[A-Za-z_]\w*)(?P<value>\s*=.*)")
+# A value that systemd and a shell take for the same text: quoted, or of characters that mean nothing to a shell.
+_SAME = re.compile(r"""=('[^']*'|"[^"$`\\]*"|[^\s'"$`\\;&|<>()]*)\s*""")
 
 
 def examine(subject: Subject) -> Iterator[Finding]:
@@ -44,7 +46,7 @@ def _mode(subject: Subject) -> Finding:
 def _lines(subject: Subject, file: Path) -> Finding:
     """What systemd takes otherwise than this command: then the workers run with other settings than the tools."""
     check = "environment file"
-    exported, names = [], Counter[str]()
+    exported, ambiguous, names = [], [], Counter[str]()
     for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
         found = _ASSIGNMENT.match(line)
         if found is None:
@@ -52,12 +54,19 @@ def _lines(subject: Subject, file: Path) -> Finding:
         names[found["name"]] += 1
         if found["export"] or line.startswith("\ufeff"):
             exported.append(f"{found['name']} (line {number})")
+        elif not _SAME.fullmatch(found["value"]):
+            ambiguous.append(f"{found['name']} (line {number})")
     repeated = [f"{name} ({count} lines)" for name, count in names.items() if count > 1]
     problems = []
     if exported:
         problems.append(f"systemd ignores the lines of {', '.join(exported)}, which begin with `export` or a byte mark")
     if repeated:
         problems.append(f"{', '.join(repeated)} more than once, and the last line counts")
+    if ambiguous:
+        problems.append(
+            f"a shell reads the lines of {', '.join(ambiguous)} otherwise than systemd: write NAME='value' without "
+            "blanks around `=` and without a note behind it"
+        )
     if not problems:
         return ok(check, f"{file}: {sum(names.values())} assignments, all of which systemd takes")
     flags = set(subject.table.variables.values())

@@ -60,8 +60,8 @@ def _waits_for(run: Run, state: str, earlier: Sequence[Finding]) -> str:
 
 
 def _go_on(subject: Subject, run: Run) -> str:
-    """The runbook's way to go on after a hang: from the last token, in small batches."""
+    """The runbook's way to go on after a hang: from the last token."""
     if run.kind == "sweep":
         return subject.command("sweep")
     token = f" --resume-token {run.token}" if run.token else ""
-    return f"python manage.py backfill_certificates_to_s3{token} --batch-size 10 --limit 100"
+    return subject.command(f"backfill{token}")

@@ -44,7 +44,10 @@ def restore_ended(summary: restore.Summary) -> ExitCode:
     unwritten = [one for one in summary.errors if one.cause == "cannot_write"]
     if summary.stopped == "disk":
         first = unwritten[0]
-        print(f"cutover: {first.key}: {first.detail}: free the disk, then run again; no file is half", file=sys.stderr)
+        print(
+            f"cutover: {_quoted(first.key or '')}: {first.detail}: free the disk, then run again; no file is half",
+            file=sys.stderr,
+        )
         return ExitCode.CANNOT_WRITE
     code = ended(summary.stopped, summary.errors)
     return ExitCode.CANNOT_WRITE if code is ExitCode.FAILED and unwritten else code
@@ -96,9 +99,18 @@ def restored(summary: restore.Summary, *, as_json: bool) -> None:
 
 
 def _causes(left: Sequence[Left]) -> None:
+    accepted = {one.certificate_id for one in left if one.cause == "accepted"}
     for one in left:
-        owner = "" if one.certificate_id is None else f"certificate {one.certificate_id}: "
-        print(f"{owner}{one.key or 'its files'}: {one.cause}: {one.detail}")
+        if one.cause != "accepted":
+            owner = "" if one.certificate_id is None else f"certificate {one.certificate_id}: "
+            print(f"{owner}{_quoted(one.key or 'its files')}: {one.cause}: {_quoted(one.detail)}")
+    if accepted:
+        print(f"{len(accepted)} accepted, not migrated")
+
+
+def _quoted(text: str) -> str:
+    """As a backfill does: a line break in a name must not make a line of its own, nor a code change the terminal."""
+    return text if text.isprintable() else repr(text)
 
 
 def _document(summary: quarantine.Summary | purge.Summary | restore.Summary) -> None:

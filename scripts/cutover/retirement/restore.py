@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cutover import local_files
@@ -31,6 +31,7 @@ __all__ = ["FULL", "Restore", "Source", "Summary"]
 
 # What no other file would fare better with: a disk that takes nothing more.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_ACCEPTABLE = frozenset({"missing_object", "damaged_object", "occupied", "unsafe_name"})  # causes of the file itself
 
 
 @dataclass
@@ -63,6 +64,11 @@ class Source:
     downloader: Downloader
     store: ObjectStore
     accepted: frozenset[int]
+
+    def judged(self, left: Left) -> Left:
+        """What is wrong with a row that is accepted is known; S3 and the disk must have answered for it, though."""
+        known = left.certificate_id in self.accepted and left.cause in _ACCEPTABLE
+        return replace(left, cause="accepted") if known else left
 
 
 class Restore:
@@ -111,12 +117,14 @@ class Restore:
             for page in catalogue.pages(selection, limits.batch_size):
                 if self._stops():
                     return
-                missing, present = self._by_presence(page)
+                missing, present, unsafe = self._by_presence(page)
                 if self._limit is not None:
                     missing = missing[: self._limit - self.summary.restored]
                 brought = list(threads.map(lambda owned: self._bring(source, *owned), missing))
                 compared = threads.map(lambda owned: self._compare(source, *owned), present)
-                self.summary.errors += [outcome for outcome in (*brought, *compared) if isinstance(outcome, Left)]
+                self.summary.errors += [
+                    source.judged(outcome) for outcome in (*unsafe, *brought, *compared) if isinstance(outcome, Left)
+                ]
                 sizes = [outcome for outcome in brought if isinstance(outcome, int)]
                 self.summary.from_s3 += len(sizes)
                 self.summary.bytes += sum(sizes)
@@ -154,10 +162,11 @@ class Restore:
         summary.bytes += quarantined.size
         return not self._dry_run
 
-    def _by_presence(self, page: Sequence[Certificate]) -> tuple[list[Owned], list[Owned]]:
-        """The files of a page that are to be brought, and those that are here."""
+    def _by_presence(self, page: Sequence[Certificate]) -> tuple[list[Owned], list[Owned], list[Left]]:
+        """The files of a page that are to be brought, those that are here, and those that nobody can look at."""
         missing: list[Owned] = []
         present: list[Owned] = []
+        unsafe: list[Left] = []
         for row in page:
             for file in row.files:
                 try:
@@ -165,11 +174,11 @@ class Restore:
                     # Only a dry run finds files in quarantine now: it has counted them.
                     aside = self._dry_run and local_files.stamp(self._directory, file.key) is not None
                 except (UnsafeNameError, OSError) as error:
-                    self.summary.errors.append(_left(row.id, file.key, error))
+                    unsafe.append(_left(row.id, file.key, error))
                     continue
                 if not aside:
                     (present if here else missing).append((row, file))
-        return missing, present
+        return missing, present, unsafe
 
     def _bring(self, source: Source, row: Certificate, file: CertificateFile) -> Left | int | None:
         """Bytes of what was brought, why it was not, or None if the run ended before."""
@@ -178,8 +187,7 @@ class Restore:
         try:
             size = source.downloader.size(file) if self._dry_run else source.downloader.fetch(row, file)
         except UnprovenError as error:
-            accepted = error.cause == "missing_object" and row.id in source.accepted
-            return Left(row.id, file.key, "accepted" if accepted else error.cause, str(error))
+            return Left(row.id, file.key, error.cause, str(error))
         except ObjectStoreError as error:
             self._failures_in_a_row += 1
             if self._failures_in_a_row >= self._run.limits.failure_stop.in_a_row:

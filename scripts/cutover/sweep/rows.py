@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from cutover.accepted import Accepted
     from cutover.catalogue import Catalogue, Certificate
     from cutover.data_tool_table import DataTools
+    from cutover.local_files import LocalFile
 
 __all__ = ["SweepMigrator", "Unproven", "select"]
 
@@ -32,16 +34,15 @@ class Unproven(Selection):
     since: datetime
     until: datetime
     older_too: bool = False  # those without a mark, from before `since`
-    accepted: tuple[int, ...] = ()  # ids to leave out
 
     def condition(self) -> tuple[sql.Composed, dict[str, object]]:
         """Its WHERE clause and the values for it."""
         condition, values = super().condition()
         own = sql.SQL(
             "updated_at > coalesce(migrated_to_s3_at, '-infinity') AND updated_at < %(until)s "
-            "AND (updated_at >= %(since)s OR %(older_too)s AND migrated_to_s3_at IS NULL) AND id <> ALL(%(accepted)s)"
+            "AND (updated_at >= %(since)s OR %(older_too)s AND migrated_to_s3_at IS NULL)"
         )
-        return sql.SQL(" AND ").join([condition, own]), values | {"accepted": list(self.accepted)}
+        return sql.SQL(" AND ").join([condition, own]), values
 
 
 def select(catalogue: Catalogue, accepted: Accepted, tools: DataTools, limit: int | None) -> Unproven:
@@ -63,6 +64,9 @@ def select(catalogue: Catalogue, accepted: Accepted, tools: DataTools, limit: in
 
 class SweepMigrator(Migrator):
     """Takes rows to S3; of a marked one whose local copies are retired it asks only that S3 has its objects."""
+
+    def _advice(self, file: LocalFile) -> str:
+        return f"look at both, then run `cutover repair --key {shlex.quote(file.name)}`"
 
     def migrate(self, row: Certificate) -> Outcome:
         """As Migrator does; a retired local copy is no problem while its object is there."""
