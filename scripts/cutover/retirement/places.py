@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,6 +87,7 @@ def restoring(directory: Path) -> Iterator[None]:
     marker = directory / _RESTORING
     if directory.is_dir():  # else there is nothing to hold back
         marker.touch(mode=0o600)
+        marker.write_text(uuid.uuid4().hex, encoding="ascii")  # two within a tick of the clock must differ
     try:
         yield
     finally:
@@ -93,12 +95,12 @@ def restoring(directory: Path) -> Iterator[None]:
             marker.rename(directory / _RESTORED)
 
 
-def restores(directory: Path) -> tuple[bool, int]:
-    """Whether a restore runs, and a number that changes with each one that was begun."""
+def restores(directory: Path) -> tuple[bool, str]:
+    """Whether a restore runs, and a text that changes with each one that has ended."""
     try:
-        last = (directory / _RESTORED).stat().st_mtime_ns
+        last = (directory / _RESTORED).read_text(encoding="ascii")
     except FileNotFoundError:
-        last = 0
+        last = ""
     return (directory / _RESTORING).exists(), last
 
 

@@ -37,7 +37,7 @@ class Run:
     directory: Path
     asked: threading.Event
     progress: Callable[[str, int, int], None]
-    restores_before: int
+    restores_before: str
 
     @property
     def limits(self) -> DataTools:

@@ -38,8 +38,8 @@ def register(commands: Subparsers) -> None:
         "unlock",
         help="remove the lock of a step that died: killed, unplugged, or overtaken by a rollback",
         description="Looks at the lock on every machine of a deployment, from the control machine, names its holder, "
-        "and removes it where that step cannot be at work any more: it ran on this host and is gone, or an emergency came "
-        "after it. Whoever ran on another host may still be at work: look there, then give --force. Exit 0: no "
+        "and removes it where that step cannot be at work any more: it ran on this host and is gone, or an emergency "
+        "came after it. Whoever ran on another host may still be at work: look there, then give --force. Exit 0: no "
         "machine holds a lock now; 1: one is left; 2: usage or inventory; 4: a machine could not be asked.",
         epilog="example: cutover unlock --deployment staging",
     )
