@@ -37,7 +37,7 @@ lab-down: setup  ## Removes what `make rehearse KEEP=1` or `make lab-up` left
 test-fleet: setup  ## Tests on booted machines (pytest-testinfra)
 	pytest tests/fleet
 
-faults: setup  ## The long fault runs of the data tools: 50 kills, outages, hangs (some 15 minutes)
+faults: setup  ## The long fault runs: production steps with a part broken, 50 kills of a backfill, outages (some 25 minutes)
 	pytest tests/faults
 
 bench: setup  ## Speed and memory of the data tools against s5cmd, rclone, aws s3 sync (BENCH="--only marks --quick" looks shortly)
