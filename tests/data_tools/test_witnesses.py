@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -271,3 +272,18 @@ def test_the_lines_for_people_name_what_disagrees(site: Site) -> None:
     assert f"2 certificates (id {row.id} to {row.id + 1}), 0 of them not marked" in output
     assert "4 files: 3 agree, 1 do not" in output
     assert f"{row.keys[0]}  (certificate {row.id})  in doubt: s3" in output
+
+
+def test_what_was_issued_since_is_left_out(site: Site) -> None:
+    """Traffic goes on during the full backfill, and its newest certificates are the sweep's next work."""
+    (old,) = migrated(site)
+    moment = datetime.now(UTC) - timedelta(minutes=1)
+    site.execute("UPDATE {table} SET created_at = %s WHERE id = %s", moment - timedelta(days=1), old.id)
+    site.add(created_at=datetime.now(UTC))
+    every = ("--minimum", "1", "--fraction", "1")
+    assert ask(*every, code=0)["pending"] == 1
+    found = ask(*every, "--issued-before", moment.isoformat(), code=0)
+    assert (found["rows"], found["pending"], found["end_id"]) == (1, 0, old.id)
+    with pytest.raises(SystemExit):
+        run(*every, "--issued-before", "2026-11-24T10:00:00")  # without a zone it could be any moment
+    assert run("--random", "1", "--issued-before", moment.isoformat())[0] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import math
 from fractions import Fraction
@@ -44,6 +45,12 @@ def register(commands: Subparsers) -> None:
     which.add_argument("--random", type=positive, metavar="N", help="N rows that are marked as migrated, by chance")
     which.add_argument("--certificate-id", type=positive, nargs="+", action="extend", metavar="ID", help="these rows")
     parser.add_argument("--fraction", type=_fraction, metavar="R", help="and this share of all rows, 0 to 1")
+    parser.add_argument(
+        "--issued-before",
+        type=_moment,
+        metavar="TIME",
+        help="ISO 8601 with a zone; of the first rows those only, for later ones are the sweep's",
+    )
     parser.add_argument("--seed", type=natural, metavar="S", help="draw what this number drew before")
     parser.add_argument(
         "--full-downloads",
@@ -59,6 +66,8 @@ def register(commands: Subparsers) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.issued_before is not None and options.minimum is None:
+        raise SettingsError("--issued-before belongs to --minimum and --fraction: leave it out")
     if (options.minimum is None) != (options.fraction is None):
         raise SettingsError("--minimum and --fraction go together: the first rows are the larger of the two")
     values = settings.load(options.env_file, role_arn=options.role_arn)
@@ -92,7 +101,10 @@ def _rows(options: argparse.Namespace, catalogue: Catalogue, seed: int) -> list[
         return sorted(catalogue.drawn(Selection(pending=False), options.random, seed), key=lambda row: row.id)
     every = Selection(pending=None)
     wanted = max(options.minimum, math.ceil(options.fraction * catalogue.count(every)))
-    return [row for page in catalogue.pages(Selection(pending=None, limit=wanted), _PAGE) for row in page]
+    pages = catalogue.pages(Selection(pending=None, limit=wanted), _PAGE)
+    return [
+        row for page in pages for row in page if options.issued_before is None or row.created_at < options.issued_before
+    ]
 
 
 def _lines(found: Comparison, seed: int) -> Iterator[str]:
@@ -124,6 +136,16 @@ def _fraction(text: str) -> Fraction:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
     return share
+
+
+def _moment(text: str) -> datetime.datetime:
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.datetime.min
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time with a zone: write 2026-11-24T10:00:00Z")
+    return moment
 
 
 def _count_or_all(text: str) -> int | None:
