@@ -142,8 +142,8 @@ def _moment(text: str) -> datetime.datetime:
     try:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
-        moment = datetime.datetime.min
-    if moment.tzinfo is None:
+        moment = None
+    if moment is None or moment.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no time with a zone: write 2026-11-24T10:00:00Z")
     return moment
 
