@@ -103,8 +103,7 @@ def _ended(command: Callable[[argparse.Namespace], int], options: argparse.Names
 def _of_the_system(error: OSError) -> ExitCode:
     what = error.filename or "input or output"
     if isinstance(error, BrokenPipeError):
-        _close_output()
-        _say("whoever read the output left before its end, so nothing is said of the result")
+        _close_output()  # whoever read it left, and has what it wanted
         return ExitCode.CANNOT_WRITE
     if error.errno in _FULL:
         _say(f"{what}: {error.strerror}; not written: make room, then run again")

@@ -9,6 +9,7 @@ import pytest
 
 from cutover import fleet
 from rehearsal import paging, playbook
+from tests.fleet.staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,21 +18,27 @@ if TYPE_CHECKING:
     from rehearsal.lab import Lab
 
 LOCAL = "false,false,false"
+READY = "Everything is ready: the step may act"
 UWSGI_INI = "/opt/deltacrown/app/deploy/uwsgi.ini"
 ENVIRONMENT = "/etc/deltacrown/staging.env"
 BROKEN_WORKER = "/etc/systemd/system/deltacrown-uwsgi@worker2.service.d/99-broken.conf"
 
 
 @pytest.fixture
-def staging(deployed: Lab) -> Iterator[Lab]:
-    """Staging in mode local, and in mode local again afterwards."""
+def staging(deployed: Lab, tmp_path: Path) -> Iterator[Lab]:
+    """Staging in mode local with quiet alarms, and in mode local again afterwards."""
+    Staging(deployed, tmp_path).wait_for_alarms(1)
     yield deployed
     deployed.run("staging1", ["sudo", "deltacrown-s3-rollback"])
 
 
 def refused_step(tmp_path: Path, lab: Lab) -> str:
     """Runs step 1, which must fail; proves that every process is back in mode local and the lock is free."""
-    run = playbook.run("go-live-step1.yml", log_directory=tmp_path)
+    return refused(playbook.run("go-live-step1.yml", log_directory=tmp_path), lab)
+
+
+def refused(run: playbook.PlaybookRun, lab: Lab) -> str:
+    """What a run of step 1 said that failed and left everything in mode local."""
     assert run.returncode != 0, run.output
     report = fleet.machine_report(lab.run("staging1", ["sudo", "deltacrown-s3-rollback", "--status"]))
     assert len(report["processes"]) >= 4
@@ -40,14 +47,11 @@ def refused_step(tmp_path: Path, lab: Lab) -> str:
     return " ".join(run.output.split())
 
 
-def test_upload_that_s3_denies_fails_the_step(staging: Lab, tmp_path: Path) -> None:
-    """A role without s3:PutObject swallows every upload, one log line each, while customers notice nothing."""
-    with paging.uploads_denied(staging, "staging"):
-        said = refused_step(tmp_path, staging)
-    assert "step 1 FAIL" in said
-    assert "FAIL copies_equal: measured 0" in said
-    assert "AccessDenied" in said
-    assert "every worker of staging is back in mode local" in said
+def acting(tmp_path: Path) -> playbook.StartedPlaybook:
+    """Step 1, begun, and past a preflight that would have refused what is broken now."""
+    run = playbook.start("go-live-step1.yml", log_directory=tmp_path)
+    run.reaches(READY)
+    return run
 
 
 def test_application_that_ignores_its_flags_fails_the_step(staging: Lab, tmp_path: Path) -> None:
@@ -109,17 +113,6 @@ def test_step_refuses_a_missing_media_directory(tmp_path: Path) -> None:
     assert "staging1: the media directory /nowhere is missing" in " ".join(run.output.split())
 
 
-def test_compare_that_cannot_reach_s3_is_an_error_with_its_sentence(staging: Lab, tmp_path: Path) -> None:
-    """ "Could not look" is neither a pass nor a difference, and the operator must read why."""
-    staging.run("staging1", ["sudo", "sed", "-i", "s/^AWS_CA_BUNDLE/#&/", ENVIRONMENT])
-    try:
-        said = refused_step(tmp_path, staging)
-    finally:
-        staging.run("staging1", ["sudo", "sed", "-i", "s/^#AWS_CA/AWS_CA/", ENVIRONMENT])
-    assert "step 1 ERROR: cutover: s3://" in said
-    assert "every worker of staging is back in mode local" in said
-
-
 def test_step_refuses_an_environment_file_that_the_application_cannot_use(staging: Lab, tmp_path: Path) -> None:
     """A deploy may have written it since prepare-hosts.yml looked."""
     staging.run("staging1", ["sudo", "sed", "-i", "s/^AWS_STORAGE_BUCKET_NAME/#&/", ENVIRONMENT])
@@ -127,3 +120,28 @@ def test_step_refuses_an_environment_file_that_the_application_cannot_use(stagin
     staging.run("staging1", ["sudo", "sed", "-i", "s/^#AWS_STORAGE/AWS_STORAGE/", ENVIRONMENT])
     assert run.returncode != 0
     assert "has no line AWS_STORAGE_BUCKET_NAME" in " ".join(run.output.split())
+
+
+# The last two ring an alarm, which the next step would have to wait for.
+def test_compare_that_cannot_reach_s3_is_an_error_with_its_sentence(staging: Lab, tmp_path: Path) -> None:
+    """ "Could not look" is neither a pass nor a difference, and the operator must read why."""
+    run = acting(tmp_path)
+    staging.run("staging1", ["sudo", "sed", "-i", "s/^AWS_CA_BUNDLE/#&/", ENVIRONMENT])
+    try:
+        said = refused(run.wait(), staging)
+    finally:
+        staging.run("staging1", ["sudo", "sed", "-i", "s/^#AWS_CA/AWS_CA/", ENVIRONMENT])
+    assert "ERROR, could not measure: " in said
+    assert "s3://" in said
+    assert "every worker of staging is back in mode local" in said
+
+
+def test_upload_that_s3_denies_fails_the_step(staging: Lab, tmp_path: Path) -> None:
+    """A role without s3:PutObject swallows every upload, one log line each, while customers notice nothing."""
+    run = acting(tmp_path)
+    with paging.uploads_denied(staging, "staging"):
+        said = refused(run.wait(), staging)
+    assert "step 1 FAIL" in said
+    assert "FAIL copies_equal: measured 0" in said
+    assert "AccessDenied" in said
+    assert "every worker of staging is back in mode local" in said

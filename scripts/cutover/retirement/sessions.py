@@ -107,7 +107,9 @@ def _quarantine(options: argparse.Namespace, values: Settings) -> int:
     _, before = places.restores(directory)
     with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
         run = Run(values, table, directory, asked, progress, before)
-        work = quarantine.Quarantine(run, request, catalogue, ObjectStore(values, "quarantine"))
+        work = quarantine.Quarantine(
+            run, request, catalogue, ObjectStore(values, "quarantine", connections=table.data_tools.concurrency)
+        )
         try:
             work.run()
         finally:  # what was moved is to be known, whatever ended it
@@ -143,7 +145,7 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
     print(f"cutover: IRREVERSIBLE: {wanted}; afterwards S3 and the archive have the only copies", file=sys.stderr)
     with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
         run = Run(values, table, directory, asked, progress, before)
-        work = purge.Purge(run, catalogue, ObjectStore(values, "purge"))
+        work = purge.Purge(run, catalogue, ObjectStore(values, "purge", connections=table.data_tools.concurrency))
         try:
             work.run(found, summary)
         finally:  # what is deleted is to be known, whatever ended it
@@ -169,7 +171,7 @@ def _restore(options: argparse.Namespace, values: Settings) -> int:
 
 
 def _restore_from_s3(values: Settings, work: restore.Restore, ids: frozenset[int]) -> None:
-    store = ObjectStore(values, "restore")
+    store = ObjectStore(values, "restore", connections=plan.load().data_tools.concurrency)
     source = restore.Source(Downloader(values, store), store, Accepted(values).ids())
     with Catalogue(values, read_only=True) as catalogue:
         if not catalogue.lock("restore"):

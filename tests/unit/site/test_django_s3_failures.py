@@ -182,12 +182,22 @@ def test_a_slow_s3_has_longer_where_nothing_else_can_answer(
 ) -> None:
     """A certificate that cannot be read because S3 took two seconds, after its local copy was quarantined."""
     from cutover.django import s3_copy
+    from cutover.django.deadline import within
     from cutover.django.s3_error import S3Error
 
     storage = storage_with(dual_write=True, read_primary=True)
     name = save(storage, certificate, migrated=True)
-    monkeypatch.setattr(s3_copy, "DEADLINE_SECONDS", 0)
-    with pytest.raises(S3Error, match="no answer within 0 s"):
+
+    def slowly(seconds: float, call: Callable[[], Any]) -> Any:
+        def late() -> Any:
+            time.sleep(0.3)
+            return call()
+
+        return within(seconds, late)
+
+    monkeypatch.setattr(s3_copy, "within", slowly)
+    monkeypatch.setattr(s3_copy, "DEADLINE_SECONDS", 0.1)
+    with pytest.raises(S3Error, match=r"no answer within 0\.1 s"):
         storage.s3_storage.get(name)
     storage.local_storage.delete(name)
     assert storage.size(name) == len(BODY)
