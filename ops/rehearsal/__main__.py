@@ -11,7 +11,7 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from rehearsal.acts import AVAILABLE_STEPS, rehearse
+from rehearsal.acts import AVAILABLE_STEPS, PLAYED_STEPS, rehearse
 from rehearsal.claims import Claims
 from rehearsal.lab import Lab, LabError, reach
 
@@ -101,7 +101,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--steps",
         type=_steps,
-        default=list(AVAILABLE_STEPS),
+        default=list(PLAYED_STEPS),
         metavar="1,3-4",
         help="steps to play, with those that they need",
     )
