@@ -26,14 +26,12 @@ from django.utils.module_loading import import_string
 from cutover import plan
 from cutover.django import interface_checks as checks
 from cutover.django.interface_checks import Refused
-from cutover.django.migration_state import DEFAULT_MODEL
+from cutover.django.migration_state import certificate_model
 from cutover.exit_codes import CommandError, ExitCode
 from cutover.gates import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from django.db.models import Model
 
     from cutover.plan import Plan
 
@@ -82,11 +80,11 @@ def findings(table: Plan, environment: Mapping[str, str]) -> list[Finding]:
     off = {name: value for name, value in environment.items() if name not in variables.values()}
     started = {"with all flags TRUE": (on, _start(on)), "without flags": (off, _start(off))}
     found = [
-        look("model", lambda: checks.model_columns(_model())),
-        look("table", lambda: checks.table_columns(_model())),
-        look("migrations", lambda: checks.migrations_applied(_model())),
+        look("model", lambda: checks.model_columns(certificate_model())),
+        look("table", lambda: checks.table_columns(certificate_model())),
+        look("migrations", lambda: checks.migrations_applied(certificate_model())),
         look("storage interface", lambda: checks.interface_complete(import_string(checks.STORAGE_CLASS))),
-        look("storage", lambda: checks.fields_use_it(_model(), import_string(checks.STORAGE_CLASS))),
+        look("storage", lambda: checks.fields_use_it(certificate_model(), import_string(checks.STORAGE_CLASS))),
         look("settings", lambda: checks.settings_agree(settings, environment)),
         look("bucket", lambda: checks.bucket_is(_storage(), environment)),
         look("time-outs", lambda: _time_outs(_storage(), table)),
@@ -115,13 +113,8 @@ def held(table: Plan) -> dict[str, Any]:
     return {"flags": flags, "url": _url()}
 
 
-def _model() -> type[Model]:
-    model: type[Model] = import_string(getattr(settings, "CERTIFICATE_MODEL", DEFAULT_MODEL))
-    return model
-
-
 def _storage() -> Any:  # noqa: ANN401 - whatever the field has
-    return _model()._meta.get_field("file_pdf").storage  # type: ignore[union-attr]  # a FileField: see the model's check
+    return certificate_model()._meta.get_field("file_pdf").storage  # type: ignore[union-attr]  # a FileField: see the model's check
 
 
 def _time_outs(storage: Any, table: Plan) -> str:  # noqa: ANN401 - see _storage
@@ -150,7 +143,7 @@ def _flags(
 
 def _url() -> dict[str, str]:
     """The address of a certificate that is not migrated: one of the table, else one that was never saved."""
-    model = _model()
+    model = certificate_model()
     try:
         row = (
             model._default_manager.filter(migrated_to_s3_at__isnull=True, file_pdf__isnull=False)

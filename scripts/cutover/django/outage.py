@@ -23,15 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import django
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.utils.module_loading import import_string
 
 from cutover import cli, plan
-from cutover.django.migration_state import DEFAULT_MODEL
+from cutover.django import site_process
 from cutover.exit_codes import CommandError, ExitCode
-from cutover.settings import SettingsError, parse_environment_file
 from cutover.stopping import interrupted_at_once, leave_at_once
 
 if TYPE_CHECKING:
@@ -47,7 +44,7 @@ KB = 20  # of the probe file; the median of the application's images
 
 
 class OutageError(CommandError):
-    """Nothing could be measured: the site does not start, or its storage did not ask the S3 that never answers."""
+    """Nothing could be measured: the site's storage did not ask the S3 that never answers."""
 
     exit_code = ExitCode.ERROR
 
@@ -153,14 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="example: DJANGO_SETTINGS_MODULE=deltacrown.settings python -m cutover.django.outage --env-file "
         "/etc/deltacrown/production.env",
     )
-    parser.add_argument(
-        "--env-file",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="an environment file that the workers have; the later one wins",
-    )
+    site_process.add_environment_files(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     parser.set_defaults(command=_run)
     options = parser.parse_args(arguments)
@@ -172,7 +162,7 @@ def _run(options: argparse.Namespace) -> int:
     bound = table.steps[STEP].criteria[CRITERION]
     with interrupted_at_once(), SilentServer() as server, contextlib.redirect_stdout(sys.stderr):
         _set_environment(options.env_file, {table.variables["dual_write"]: "true", "AWS_ENDPOINT_URL_S3": server.url})
-        storage = _storage()
+        _, storage = site_process.start()
         logging.disable()  # for good: METRIC lines of this process would count as customers'
         found = measure(storage, Path(settings.MEDIA_ROOT))
         asked = server.asked
@@ -192,29 +182,10 @@ def _run(options: argparse.Namespace) -> int:
 
 def _set_environment(files: Sequence[Path], outage: Mapping[str, str]) -> None:
     """A worker's environment with the outage in it; a proxy would answer for an S3 that does not."""
-    for file in files:
-        try:
-            os.environ.update(parse_environment_file(file.read_text(encoding="utf-8-sig")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{file}: cannot be read as UTF-8 text ({error})") from error
+    site_process.adopt(files)
     os.environ.update(outage)
     os.environ.pop("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", None)
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1"
-
-
-def _storage() -> Storage:
-    """Starts the site in this process and gives the storage of its certificates' PDFs."""
-    try:
-        django.setup()
-        model = import_string(getattr(settings, "CERTIFICATE_MODEL", DEFAULT_MODEL))
-        storage: Storage = model._meta.get_field("file_pdf").storage
-    except Exception as error:
-        name = os.environ.get("DJANGO_SETTINGS_MODULE")
-        raise OutageError(
-            f"the site cannot be started ({type(error).__name__}: {error}): run this in its folder with its own "
-            f"Python, its environment and DJANGO_SETTINGS_MODULE (now {name})"
-        ) from error
-    return storage
 
 
 def _has(path: Path, body: bytes) -> bool:

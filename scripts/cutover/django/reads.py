@@ -17,22 +17,18 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-import django
 from django.conf import settings
 from django.db import Error as DatabaseError
-from django.utils.module_loading import import_string
 
 from cutover import cli
 from cutover.arguments import natural, positive
-from cutover.django.migration_state import DEFAULT_MODEL
+from cutover.django import site_process
 from cutover.django.read_results import Reads, Row
 from cutover.exit_codes import CommandError, ExitCode
 from cutover.http_client import HttpClient, NoAnswerError
-from cutover.settings import SettingsError, parse_environment_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +48,7 @@ _SIGNATURES = {"X-Amz-Signature", "Signature"}  # of versions 4 and 2
 
 
 class ReadsError(CommandError):
-    """The site could not be started or its table not be read; nothing is said of its reads."""
+    """The site's table could not be read; nothing is said of its reads."""
 
     exit_code = ExitCode.ERROR
 
@@ -254,14 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--sample", type=positive, required=True, metavar="N", help="so many rows of each kind")
     parser.add_argument("--answers", type=natural, default=0, metavar="K", help="fetch so many of the presigned URLs")
-    parser.add_argument(
-        "--env-file",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="an environment file that the workers have; the later one wins",
-    )
+    site_process.add_environment_files(parser)
     parser.add_argument(
         "--shadow", action="store_true", help=f"with {READ_PRIMARY} on in this process alone, whatever the files say"
     )
@@ -272,32 +261,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    for file in options.env_file:
-        try:
-            os.environ.update(parse_environment_file(file.read_text(encoding="utf-8-sig")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{file}: cannot be read as UTF-8 text ({error})") from error
+    site_process.adopt(options.env_file)
     if options.shadow:
         os.environ[READ_PRIMARY] = "true"
     with contextlib.redirect_stdout(sys.stderr):  # a site may log to standard output, which is the document's
-        found = _reader().measure(options.sample, options.answers)
+        found = Reader(*site_process.start()).measure(options.sample, options.answers)
     print(json.dumps(asdict(found)) if options.json else "\n".join(found.lines()))
     return found.verdict
-
-
-def _reader() -> Reader:
-    """Starts the site in this process."""
-    try:
-        django.setup()
-        return Reader(import_string(getattr(settings, "CERTIFICATE_MODEL", DEFAULT_MODEL)))
-    except SettingsError:
-        raise
-    except Exception as error:
-        name = os.environ.get("DJANGO_SETTINGS_MODULE")
-        raise ReadsError(
-            f"the site cannot be started ({type(error).__name__}: {error}): run this in its folder with its own "
-            f"Python, its environment and DJANGO_SETTINGS_MODULE (now {name})"
-        ) from error
 
 
 def _leads_to_s3(url: str) -> bool:
