@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from cutover import fleet, plan
-from rehearsal import cloud, data_acts, evidence_of, paging, playbook, production_acts, traffic
+from rehearsal import cloud, data_acts, evidence_of, paging, playbook, production_acts, step_acts, traffic
 from rehearsal import deployed_site as site
 from rehearsal.claims import ClaimError
-from rehearsal.lab.topology import DEPLOYMENTS, MACHINES, REPOSITORY
+from rehearsal.lab.topology import DEPLOYMENTS, MACHINES
+from rehearsal.step_acts import LOGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +28,6 @@ CERTIFICATES = 330  # in each deployment before the first step
 # The light load: twenty in all. Staging's few uploads are judged by their count, not by their rate: that pages soonest.
 LOAD_PER_SECOND = {"staging": 5.0, "production": 15.0}
 AFTERWARDS = 2  # certificates for each worker that show where a new one goes
-LOGS = REPOSITORY / "var/rehearsal"
 WORKER_MACHINES = [machine for machine in MACHINES.values() if machine.workers]
 ROLLED_BACK = re.compile(r"ROLLED BACK: (\d+) processes proven in ([\d.]+) s")
 
@@ -92,9 +92,7 @@ def _step_1(lab: Lab, claims: Claims) -> None:
         evidence_of.passed(playbook.run("go-live-step1.yml", "--check", log_directory=LOGS))
         if site.state_of(lab, "staging1") != before:
             raise ClaimError("processes, flag files or epoch of staging1 are not what they were before --check")
-    with claims.prove("go-live-step1.yml: dual-write in staging, proven by its own gate") as claim:
-        output = evidence_of.passed(playbook.run("go-live-step1.yml", log_directory=LOGS))
-        claim.proof = evidence_of.gate(output, plan.load().steps[1].criteria)
+    step_acts.play(claims, 1)
 
 
 def _page(lab: Lab, claims: Claims, clients: dict[str, traffic.Client]) -> None:

@@ -13,10 +13,10 @@ import psycopg
 from cutover import names, plan
 from cutover.exit_codes import ExitCode
 from rehearsal import deployed_site as site
-from rehearsal import evidence_of, playbook, traffic
+from rehearsal import step_acts, traffic
 from rehearsal.claims import ClaimError
 from rehearsal.lab import credentials, database, monitoring
-from rehearsal.lab.topology import DEPLOYMENTS, REPOSITORY
+from rehearsal.lab.topology import DEPLOYMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +43,6 @@ python manage.py backfill_certificates_to_s3 \
     --verify-hash \
     | tee backfill_phase1.log"""
 MACHINE = site.FIRST_MACHINE["staging"]
-LOGS = REPOSITORY / "var/rehearsal"
 ARRIVES_SECONDS = 30.0  # a line takes about three
 SWEEP_SECONDS = 10.0  # a sweep takes about one
 POLL_SECONDS = 0.5
@@ -73,10 +72,8 @@ def play(lab: Lab, claims: Claims, client: traffic.Client, *, last_step: int) ->
             _backfill_but(lab, sample, damaged)
     with claims.prove("the check's line keeps the alarm no-consistency-check out of ALARM") as claim:
         claim.proof = alarm_is_out()
-    with claims.prove("the database is backed up before steps mark certificates") as claim:
-        claim.proof = database.back_up(STAGING)
     for number in range(2, min(last_step, 3) + 1):
-        _step(claims, number)
+        step_acts.play(claims, number)
     if last_step < 3:
         return
     with claims.prove("each object of the sample equals its file, that of the restored certificate, too") as claim:
@@ -86,15 +83,7 @@ def play(lab: Lab, claims: Claims, client: traffic.Client, *, last_step: int) ->
     with claims.prove("the sweep marks what dual-write stored within one interval") as claim:
         claim.proof = swept(lab, issued, issued_at)
     for number in range(4, min(last_step, 5) + 1):
-        _step(claims, number)
-
-
-def _step(claims: Claims, number: int) -> None:
-    """A step's playbook, which must pass its own gate."""
-    step = plan.load().steps[number]
-    with claims.prove(f"go-live-step{number}.yml: {step.title[0].lower()}{step.title[1:]}, by its own gate") as claim:
-        output = evidence_of.passed(playbook.run(f"go-live-step{number}.yml", log_directory=LOGS))
-        claim.proof = evidence_of.gate(output, step.criteria)
+        step_acts.play(claims, number)
 
 
 def certificates(lab: Lab, condition: str, *parameters: int) -> list[Row]:

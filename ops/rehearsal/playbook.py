@@ -95,19 +95,7 @@ def run(playbook: str, *arguments: str, log_directory: Path) -> PlaybookRun:
     Raises:
         subprocess.TimeoutExpired: the playbook did not end in time; it was ended.
     """
-    log = _log(playbook, log_directory)
-    with log.open("w", encoding="utf-8") as output:
-        result = subprocess.run(
-            _argv(playbook, arguments),
-            cwd=REPOSITORY / "playbooks",
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            timeout=PLAYBOOK_SECONDS,
-            check=False,
-        )
-    return PlaybookRun(result.returncode, log.read_text(encoding="utf-8"), log)
+    return start(playbook, *arguments, log_directory=log_directory).wait()
 
 
 def _log(playbook: str, directory: Path) -> Path:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from cutover import plan
-from rehearsal import evidence_of, playbook
+from rehearsal import evidence_of, playbook, step_acts
 from rehearsal.claims import ClaimError
-from rehearsal.lab import database
-from rehearsal.lab.topology import DEPLOYMENTS, REPOSITORY
+from rehearsal.step_acts import LOGS
 
 if TYPE_CHECKING:
     from rehearsal.claims import Claims
 
 __all__ = ["drill", "play"]
 
-LOGS = REPOSITORY / "var/rehearsal"
 # A soak of half an hour lasts ten seconds, or until its samples are there; the alarms' clock is the inventory's.
 COMPRESSED = ("-e", "time_scale=180")
 DRILLED = re.compile(r"DRILL: \w+ went to local files in ([\d.]+) s and is back in ([\w-]+)")
@@ -25,30 +22,19 @@ DRILLED = re.compile(r"DRILL: \w+ went to local files in ([\d.]+) s and is back 
 def play(claims: Claims, *, last_step: int) -> None:
     """Plays steps 6 to `last_step`, each after the drill that it asks for; ClaimError of the first that fails."""
     for number in range(6, last_step + 1):
-        step = plan.load().steps[number]
         if number == 6:
             drill(claims, "staging")
         elif number == 7:
             drill(claims, "production")
-        if step.marks_rows:
-            with claims.prove(
-                f"{step.deployment}'s database is backed up before step {number} marks certificates"
-            ) as claim:
-                claim.proof = database.back_up(DEPLOYMENTS[step.deployment])
-        with claims.prove(
-            f"go-live-step{number}.yml: {step.title[0].lower()}{step.title[1:]}, by its own gate"
-        ) as claim:
-            output = evidence_of.passed(playbook.run(f"go-live-step{number}.yml", *COMPRESSED, log_directory=LOGS))
-            claim.proof = evidence_of.gate(output, step.criteria)
+        step_acts.play(claims, number, *COMPRESSED)
 
 
 def drill(claims: Claims, deployment: str) -> None:
     """A rollback for practice, in earnest: every worker to local files and back, timed and sealed."""
     with claims.prove(f"a drill takes {deployment} to local files and back within the objective") as claim:
         arguments = ("-e", "drill=true", "-e", f"deployment={deployment}")
-        found = DRILLED.search(
-            " ".join(evidence_of.passed(playbook.run("emergency-rollback.yml", *arguments, log_directory=LOGS)).split())
-        )
+        run = playbook.run("emergency-rollback.yml", *arguments, log_directory=LOGS)
+        found = DRILLED.search(" ".join(evidence_of.passed(run).split()))
         if not found:
             raise ClaimError("the drill ended well and does not say in how many seconds")
         claim.proof = f"{found[1]} s, back in {found[2]}"

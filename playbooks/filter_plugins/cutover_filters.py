@@ -51,6 +51,7 @@ def cutover_step(number: int) -> dict[str, Any]:
         "batches": step.batches,
         "marks": step.marks_rows,
         "soak": table.soak.model_dump(mode="json"),
+        "metrics": table.metrics,
         "table": step.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
 
@@ -142,7 +143,7 @@ def held_mode(report: Mapping[str, Any]) -> str:
     from cutover import plan
 
     held = {fleet.held(process) for process in report["processes"]}
-    return next((name for name, mode in plan.load().modes.items() if held == {fleet.triple(mode.flags)}), "")
+    return (fleet.mode_named(plan.load().modes, held.pop()) or "") if len(held) == 1 else ""
 
 
 def flags_of_mode(name: str) -> str:
@@ -246,11 +247,10 @@ def up_to(items: Sequence[str], last: str) -> list[str]:
 
 def uncounted_journals(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Which machines' journals could not be counted, and why, from the results of their `cutover journal`."""
-    return [
-        f"{result['item']}: {(result.get('stderr') or 'cannot be reached').strip()}"
-        for result in results
-        if result.get("unreachable") or result.get("rc") != 0
-    ]
+    from cutover import tool_result
+
+    problems = (tool_result.problem(result, "cutover journal", result["item"], [0]) for result in results)
+    return [problem for problem in problems if problem]
 
 
 def soak_look(

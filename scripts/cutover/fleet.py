@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cutover.plan import FlagName
+    from cutover.plan import FlagName, Mode
 
 __all__ = [
     "flags_proven",
     "held",
     "inventory_problem",
     "machine_report",
+    "mode_named",
     "not_returned",
     "processes_not_holding",
     "rollback_report",
@@ -79,6 +80,11 @@ def unknown_workers(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[s
 def triple(flags: Mapping[FlagName, bool]) -> str:
     """The flags as the machine script takes them: dual write, read primary, backfill."""
     return ",".join(str(value).lower() for value in flags.values())
+
+
+def mode_named(modes: Mapping[str, Mode], flags: str) -> str | None:
+    """The name of the mode with this triple, as the machine script takes it; None if it is no mode's."""
+    return next((name for name, mode in modes.items() if triple(mode.flags) == flags), None)
 
 
 def inventory_problem(

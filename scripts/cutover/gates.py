@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from cutover.plan import Bound, Plan
 
-__all__ = ["Result", "Verdict", "evaluate", "overall", "sample_floors"]
+__all__ = ["Result", "Verdict", "evaluate", "overall", "ratio", "sample_floors"]
 
 
 class Verdict(IntEnum):
@@ -63,6 +63,16 @@ def evaluate(
             verdict = Verdict.PASS if bound.holds(value) else Verdict.FAIL
         results.append(Result(name, str(bound), value, samples, verdict))
     return results
+
+
+def ratio(table: Plan, name: str, counts: Mapping[str, int]) -> tuple[float | None, int]:
+    """A ratio of the table over counts of METRIC lines by name, and how many lines it is of; None of none."""
+    formula = table.ratios[name]
+    part, whole = (
+        sum(counts.get(table.metrics[metric], 0) for metric in metrics)
+        for metrics in (formula.numerator, formula.denominator)
+    )
+    return (part / whole if whole else None), whole
 
 
 def sample_floors(table: Plan) -> dict[str, int]:

@@ -65,11 +65,7 @@ def measure(table: Plan, journals: Mapping[str, Mapping[str, Any]], watched: Map
         "customer_errors": (errors, answers),
         "read_fallbacks": (counts[table.metrics["read_fallback"]], counts.total()),
     }
-    for name, ratio in table.ratios.items():
-        part, whole = (
-            sum(counts[table.metrics[metric]] for metric in metrics) for metrics in (ratio.numerator, ratio.denominator)
-        )
-        measured[name] = (part / whole if whole else None, whole)
+    measured |= {name: gates.ratio(table, name, counts) for name in table.ratios}
     for name, level in table.service_levels.items():
         if level.percentile is not None:
             values = timings.get(table.measurements[level.measure], [])

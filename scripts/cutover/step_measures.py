@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cutover import plan
+from cutover import gates, plan
 from cutover.backfill import token
 from cutover.percentile import percentile
 
@@ -20,11 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["MEASURES", "disagreements"]
 
 _NEVER_SECONDS = 1e9  # what takes thirty years does not happen; JSON, and so the evidence, knows no infinity
+_DISAGREEMENTS = ("missing", "orphaned", "unmarked_present")  # beside `different`, whose entries are no plain keys
 _HASH_CAUSES = {"damaged_local", "conflict", "changed_while_read", "checksum_refused"}
 
 
 def _share(part: int, whole: int) -> tuple[float | None, int]:
     return (part / whole if whole else None), whole
+
+
+def _signing(storage: Document) -> tuple[float | None, int]:
+    """The service level's percentile of how long the storage class signed, in milliseconds."""
+    signed = storage["sign_ms"]
+    percent = plan.load().service_levels["presigned_url_p95"].percentile
+    return (None if percent is None else percentile(signed, percent)), len(signed)
 
 
 def dry_run(first: Document, resumed: Document) -> Measures:
@@ -57,14 +65,13 @@ def reads(storage: Document, site: Document) -> Measures:
     migrated, others = storage["migrated"], storage["unmigrated"]
     from_s3 = min(migrated["from_s3"], migrated["equal"]) + site["migrated"]["equal"]
     from_local = min(others["from_local"], others["equal"], others["asked"] - others["signed"])
-    signed = storage["sign_ms"]
     return {
         "migrated_from_s3": _share(from_s3, _both(migrated["asked"], site["migrated"]["asked"])),
         "others_from_local": _share(
             from_local + site["unmigrated"]["equal"], _both(others["asked"], site["unmigrated"]["asked"])
         ),
         "presigned_url_answers": _share(storage["answers"]["ok"], storage["answers"]["asked"]),
-        "presigned_url_p95": (percentile(signed, 95), len(signed)),
+        "presigned_url_p95": _signing(storage),
     }
 
 
@@ -75,20 +82,18 @@ def _both(first: int, second: int) -> int:
 
 def disagreements(check: Document) -> list[dict[str, str]]:
     """The keys on which step 5's check saw table and bucket disagree: how, which, and whose copy is in doubt."""
-    kinds = ("missing", "orphaned", "unmarked_present")
     different = [
         {"kind": "different", "key": each["key"], "doubt": f"in doubt: {' and '.join(each['disagrees'])}"}
         for each in check["different"]
     ]
-    return [{"kind": kind, "key": key} for kind in kinds for key in check[kind]] + different
+    return [{"kind": kind, "key": key} for kind in _DISAGREEMENTS for key in check[kind]] + different
 
 
 def consistency(check: Document) -> Measures:
     """Step 5: the consistency check of all keys, and of the sample's hashes."""
-    names = ("missing", "orphaned", "unmarked_present")
     keys = max(check["db_count"], check["s3_count"])
     different = len(check["different"])
-    wrong = sum(len(check[name]) for name in names) + different
+    wrong = sum(len(check[kind]) for kind in _DISAGREEMENTS) + different
     return {
         "keys_agree": (max(0.0, 1 - wrong / keys) if keys else None, keys),
         "hashes_agree": (max(0.0, 1 - different / check["sampled"]) if check["sampled"] else None, check["sampled"]),
@@ -128,10 +133,9 @@ def shadow_reads(shadow: Document) -> Measures:
 def read_switch(shadow: Document, storage: Document, downloads: Sequence[Document], copies: Document) -> Measures:
     """Step 8, beside its soak: shadow reads before it, then reads, downloads, and the local copies that stay."""
     asked = sum(document["migrated"]["asked"] for document in downloads)
-    signed = storage["sign_ms"]
     return {
         "shadow_reads_equal": shadow_reads(shadow)["shadow_reads_equal"],
-        "presigned_url_p95": (percentile(signed, 95), len(signed)),
+        "presigned_url_p95": _signing(storage),
         "not_found_for_migrated": (sum(document["migrated"]["not_found"] for document in downloads), asked),
         "local_copies_present": _share(copies["agree"], copies["files"]),
     }
@@ -142,10 +146,9 @@ def daily(check: Document, sample: Document, cost: Document) -> Measures:
 
     The cost is what AWS billed, where Cost Explorer says so, else computed from what is stored and was counted.
     """
-    agree = consistency(check)["keys_agree"]
     dollars = cost["total"] if cost["billed"] is None else cost["billed"]
     return {
-        "keys_agree": agree,
+        "keys_agree": consistency(check)["keys_agree"],
         "hashes_agree": _share(sample["agree"], sample["files"]),
         "cost_within_budget": (float(dollars <= cost["budget"]), 1),
     }
@@ -153,17 +156,11 @@ def daily(check: Document, sample: Document, cost: Document) -> Measures:
 
 def week(soak: Document, today: Mapping[str, tuple[float | None, int]]) -> Measures:
     """Step 9 at its end: the sealed days, the saves of all of them together, and today's measurements."""
-    table = plan.load()
-    ratio = table.ratios["save_success_ratio"]
-    part, whole = (
-        sum(soak["counts"].get(table.metrics[name], 0) for name in names)
-        for names in (ratio.numerator, ratio.denominator)
-    )
     return {
         "days_passed": (soak["days"], soak["days"]),
         "keys_agree": today["keys_agree"],
         "hashes_agree": today["hashes_agree"],
-        "save_success_ratio": _share(part, whole),
+        "save_success_ratio": gates.ratio(plan.load(), "save_success_ratio", soak["counts"]),
         "cost_within_budget": today["cost_within_budget"],
     }
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "Entry",
@@ -24,12 +24,10 @@ __all__ = [
     "WorkerCounts",
     "after_mark",
     "count",
-    "count_journal",
     "entries",
     "measurement_line",
     "metric_line",
     "parse_metric",
-    "since_mark",
 ]
 
 # One form serves the console layout ("INFO <time> <logger> METRIC: …") and the file layout, which has module, process
@@ -98,22 +96,6 @@ def parse_metric(message: str) -> tuple[str, float] | None:
     return (found["name"], float(found["value"])) if found else None
 
 
-def count_journal(lines: Iterable[str], units: Iterable[str]) -> dict[str, WorkerCounts]:
-    """Counts by unit, each of `units` present even when its journal is empty.
-
-    Args:
-        lines: what `journalctl -o json` printed.
-        units: the workers' unit names.
-
-    Raises:
-        TelemetryError: a line is no journal entry, or journald dropped messages within the window.
-    """
-    counts = {unit: WorkerCounts() for unit in units}
-    for entry in entries(lines):
-        count(counts, entry)
-    return counts
-
-
 def count(counts: Mapping[str, WorkerCounts], entry: Entry) -> None:
     """Adds an entry to the counts of its unit, if it is one of these.
 
@@ -143,7 +125,12 @@ def entries(lines: Iterable[str]) -> Iterator[Entry]:
 
 
 def after_mark(found: Iterator[Entry], cursor: str) -> Iterator[Entry]:
-    """The mark itself and all entries after it, as they come; TelemetryError as `since_mark`, even after some."""
+    """The mark itself and all entries after it, as they come.
+
+    Raises:
+        TelemetryError: the mark is not the first, so entries after it may be gone, too; or, even after some entries,
+            the machine was restarted since.
+    """
     mark = next(found, None)
     if mark is None or mark.cursor != cursor:
         raise TelemetryError("the mark in the journal is gone, so lines after it may be lost: measure again")
@@ -152,21 +139,6 @@ def after_mark(found: Iterator[Entry], cursor: str) -> Iterator[Entry]:
         if entry.boot != mark.boot:
             raise TelemetryError("the machine was restarted since the mark: measure again")
         yield entry
-
-
-def since_mark(lines: Sequence[str], cursor: str) -> Sequence[str]:
-    """The entries after the mark, which must be the first one, all of one boot.
-
-    Args:
-        lines: what `journalctl -o json --cursor=<cursor>` printed.
-        cursor: of the mark.
-
-    Raises:
-        TelemetryError: the mark is gone, so entries after it may be, too; or the machine was restarted since.
-    """
-    for _ in after_mark(entries(lines), cursor):
-        pass
-    return lines[1:]
 
 
 def metric_line(name: str, value: float) -> str:

@@ -13,11 +13,11 @@ import psycopg
 from psycopg import sql
 
 from cutover import fleet, plan
-from cutover.alarms import live
 from rehearsal import deployed_site, playbook, traffic
-from rehearsal.lab import database, monitoring, reach
+from rehearsal.lab import database, reach
 from rehearsal.lab.topology import DEPLOYMENTS, MACHINES
-from tests.fleet.staging import ALARM_SECONDS, EVIDENCE, LOCK, TABLE
+from tests.fleet import staging
+from tests.fleet.staging import EVIDENCE, LOCK, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,20 +122,8 @@ class Production:
             connection.execute(query + sql.SQL(condition))  # our own text
 
     def wait_for_alarms(self, step: int, *, quiet_seconds: float = 0.0) -> None:
-        """Returns once every alarm has let this step start for so long; an earlier test may ring one a while later."""
-        began = quiet_since = time.monotonic()
-        while True:
-            now = time.monotonic()
-            if loud := self._loud(step):
-                assert now < began + ALARM_SECONDS, loud
-                quiet_since = now
-            elif now >= quiet_since + quiet_seconds:
-                return
-            time.sleep(POLL_SECONDS)
-
-    def _loud(self, step: int) -> list[str]:
-        states: live.States = {name: (state, None) for name, state in monitoring.require_live_engine().states.items()}
-        return [str(alarm) for alarm in live.judge(plan.load(), "production", states, step) if not alarm.ok]
+        """Returns once every alarm has let this step start for so long."""
+        staging.wait_for_alarms("production", step, quiet_seconds=quiet_seconds)
 
 
 @contextmanager
@@ -169,7 +157,9 @@ def prepared(lab: Lab, copies: Path) -> Iterator[Production]:
 def _mode(production: Production) -> str:
     """The mode that every process holds."""
     (held,) = {fleet.held(process) for process in production.processes()}
-    return next(name for name, mode in plan.load().modes.items() if fleet.triple(mode.flags) == held)
+    name = fleet.mode_named(plan.load().modes, held)
+    assert name is not None, held
+    return name
 
 
 def _client() -> traffic.Client:

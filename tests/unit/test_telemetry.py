@@ -22,6 +22,13 @@ def entry(message: object, unit: str = UNIT) -> str:
     return json.dumps({"MESSAGE": message, "_SYSTEMD_UNIT": unit})
 
 
+def count_journal(lines: list[str], units: list[str]) -> dict[str, telemetry.WorkerCounts]:
+    counts = {unit: telemetry.WorkerCounts() for unit in units}
+    for found in telemetry.entries(lines):
+        telemetry.count(counts, found)
+    return counts
+
+
 @pytest.mark.parametrize("message", [CONSOLE, FILE, DOCUMENT])
 def test_every_layout_counts(message: str) -> None:
     """A layout that is not recognised looks like a worker that saves nothing."""
@@ -38,9 +45,7 @@ def test_other_lines_are_no_metric(message: str) -> None:
 
 def test_counts_are_kept_apart_by_unit_and_silent_units_are_present() -> None:
     """One busy worker must not cover for a silent one."""
-    counts = telemetry.count_journal(
-        [entry(CONSOLE), entry(CONSOLE), entry(CONSOLE, "other.service")], [UNIT, "silent"]
-    )
+    counts = count_journal([entry(CONSOLE), entry(CONSOLE), entry(CONSOLE, "other.service")], [UNIT, "silent"])
     assert counts[UNIT].metrics == {"cert.s3.save.success": 2}
     assert counts["silent"].metrics == {}
     assert set(counts) == {UNIT, "silent"}
@@ -49,7 +54,7 @@ def test_counts_are_kept_apart_by_unit_and_silent_units_are_present() -> None:
 def test_message_that_came_as_bytes_counts() -> None:
     """journalctl prints a message with a stray byte as numbers; skipping it loses counts."""
     raw = list(b"\xff " + CONSOLE.encode())
-    assert telemetry.count_journal([entry(raw)], [UNIT])[UNIT].metrics == {"cert.s3.save.success": 1}
+    assert count_journal([entry(raw)], [UNIT])[UNIT].metrics == {"cert.s3.save.success": 1}
 
 
 @pytest.mark.parametrize(
@@ -62,26 +67,26 @@ def test_message_that_came_as_bytes_counts() -> None:
 )
 def test_server_errors_are_seen_in_every_form(message: str) -> None:
     """ "No 500 errors" must not pass because the 500s were logged in another form."""
-    assert telemetry.count_journal([entry(message)], [UNIT])[UNIT].server_errors == 1
+    assert count_journal([entry(message)], [UNIT])[UNIT].server_errors == 1
 
 
 def test_one_failed_request_logged_twice_counts_once() -> None:
     """Django and uWSGI both log a 500."""
     lines = [entry("ERROR t django.request Internal Server Error: /x"), entry("GET /x => (HTTP/1.1 500) 4 headers")]
-    assert telemetry.count_journal(lines, [UNIT])[UNIT].server_errors == 1
+    assert count_journal(lines, [UNIT])[UNIT].server_errors == 1
 
 
 @pytest.mark.parametrize("line", ["no json", "[1, 2]"])
 def test_output_that_is_no_journal_is_an_error(line: str) -> None:
     """An error text in place of entries must not count as "nothing happened"."""
     with pytest.raises(telemetry.TelemetryError, match="line 1"):
-        telemetry.count_journal([line], [UNIT])
+        count_journal([line], [UNIT])
 
 
 def test_dropped_messages_are_an_error() -> None:
     """A rate-limited journal proves nothing about what it dropped."""
     with pytest.raises(telemetry.TelemetryError, match="Suppressed 12 messages"):
-        telemetry.count_journal([entry("Suppressed 12 messages from x", "systemd-journald.service")], [UNIT])
+        count_journal([entry("Suppressed 12 messages from x", "systemd-journald.service")], [UNIT])
 
 
 def marked(cursor: str, boot: str = "b1") -> str:
@@ -90,7 +95,8 @@ def marked(cursor: str, boot: str = "b1") -> str:
 
 def test_counts_begin_after_the_mark() -> None:
     """What was logged before the step must not prove the step."""
-    assert telemetry.since_mark([marked("c1"), marked("c2")], "c1") == [marked("c2")]
+    found = telemetry.after_mark(telemetry.entries([marked("c1"), marked("c2")]), "c1")
+    assert [each.cursor for each in found] == ["c1", "c2"]  # the mark itself, and what came after it
 
 
 @pytest.mark.parametrize(
@@ -104,11 +110,11 @@ def test_counts_begin_after_the_mark() -> None:
 def test_lost_mark_or_restart_is_an_error(lines: list[str], sentence: str) -> None:
     """A journal that was vacuumed says zero errors, and journalctl says so with exit code 0."""
     with pytest.raises(telemetry.TelemetryError, match=sentence):
-        telemetry.since_mark(lines, "c1")
+        list(telemetry.after_mark(telemetry.entries(lines), "c1"))
 
 
 def test_first_complaint_of_the_storage_is_kept() -> None:
     """A gate that says only "0 saves" sends the operator searching for the one line that says why."""
     denied = "WARNING 2026-11-24 17:15:08,499 apps.tournaments.storage S3 failed: AccessDenied"
-    counts = telemetry.count_journal([entry(CONSOLE), entry(denied), entry(denied + " again")], [UNIT])
+    counts = count_journal([entry(CONSOLE), entry(denied), entry(denied + " again")], [UNIT])
     assert counts[UNIT].first_complaint == denied

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from cutover import fleet
 from cutover.doctor.finding import Finding, fail, ok, warn
 from cutover.settings import flag
 
@@ -36,9 +37,9 @@ def examine(subject: Subject) -> Iterator[Finding]:
 def _mode(subject: Subject) -> Finding:
     flags = {name: flag(subject.settings, variable) for name, variable in subject.table.variables.items()}
     held = ", ".join(f"{subject.table.variables[name]}={str(value).lower()}" for name, value in flags.items())
-    for name, mode in subject.table.modes.items():
-        if mode.flags == flags:
-            return ok("flags", f"{held}: mode {name}")
+    mode = fleet.mode_named(subject.table.modes, fleet.triple(flags))
+    if mode is not None:
+        return ok("flags", f"{held}: mode {mode}")
     command = f"ansible-playbook fleet-status.yml -e deployment={subject.deployment or '<deployment>'}"
     return warn("flags", f"{held}: no mode of the table, so no step starts from here", command)
 

@@ -44,7 +44,7 @@ def mode_of(table: Plan, flags: str) -> str:
     """The table's name of a triple as the machine script writes it, else the triple itself; null is UNPROVEN."""
     if "null" in flags:
         return UNPROVEN
-    return next((name for name, mode in table.modes.items() if fleet.triple(mode.flags) == flags), flags)
+    return fleet.mode_named(table.modes, flags) or flags
 
 
 def states(table: Plan, site: Site, answers: Mapping[str, Answer]) -> list[WorkerState]:
