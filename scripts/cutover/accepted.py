@@ -26,7 +26,7 @@ from cutover.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cutover.catalogue import Certificate
+    from cutover.catalogue import Catalogue, Certificate
     from cutover.settings import Settings
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -83,6 +83,10 @@ class Accepted:
         """Whether this row is accepted with just the files that it has."""
         found = self._latest.get(row.id)
         return found is not None and not found.withdrawn and found.files == _names(row)
+
+    def covered(self, catalogue: Catalogue) -> list[Certificate]:
+        """The rows of the table that are accepted with just the files that they have."""
+        return [row for row in catalogue.by_id(self.ids()) if self.covers(row)]
 
     def add(self, row: Certificate, reason: str) -> Acceptance:
         """Records that this row is accepted; StateError if the record cannot be written."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import math
 
-__all__ = ["key", "natural", "positive", "rate", "seconds"]
+__all__ = ["key", "moment", "natural", "positive", "rate", "seconds"]
 
 
 def key(text: str) -> str:
@@ -15,6 +16,17 @@ def key(text: str) -> str:
     except UnicodeEncodeError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8, so no certificate has it") from error
     return text
+
+
+def moment(text: str) -> datetime.datetime:
+    """A time in ISO 8601 with a zone."""
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time with a zone: write 2026-11-24T10:00:00Z")
+    return found
 
 
 def natural(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, LiteralString, NamedTuple, Self, TypeVar
@@ -31,6 +32,7 @@ __all__ = [
     "CertificateFile",
     "LockLostError",
     "Selection",
+    "check_url",
 ]
 
 Result = TypeVar("Result")
@@ -42,6 +44,16 @@ _COLUMNS: LiteralString = (
     "revoked_at IS NOT NULL AS revoked"
 )
 RECONNECT_SECONDS = 60  # how long a database that restarts is waited for
+# No temporary table: a million marks would leave ten thousand dead ones in a live database's catalogues. One text for a
+# row, because joining columns costs half as much as the marks; no name that was verified has a line break.
+_MARK = sql.SQL(
+    "UPDATE {} SET migrated_to_s3_at = coalesce(migrated_to_s3_at, now()) WHERE id = ANY(%(ids)b::bigint[]) "
+    "AND concat_ws(E'\\n', id, lower(trim(certificate_hash)), coalesce(file_pdf, ''), coalesce(file_image, '')) "
+    "= ANY(%(verified)b::text[]) RETURNING id"
+).format(TABLE)
+# No delimiter of a URL within user, password, host or name: libpq takes what stands around it for another part, and
+# tells it in its errors, be it a piece of the password.
+_URL = re.compile(r"postgres(?:ql)?://(?:[^@/?#]*@)?[^@/?#]*(?:/[^@/?#]*)?(?:\?[^@#]*)?")
 _LOCK_CLASS = int.from_bytes(hashlib.sha256(b"deltacrown-cutover").digest()[:4], signed=True)
 
 
@@ -110,6 +122,7 @@ class Selection:
     pending: bool | None = True
     downloadable: bool = False
     updated_since: datetime | None = None
+    created_since: datetime | None = None
     accepted: tuple[int, ...] = ()
     limit: int | None = None
 
@@ -124,6 +137,8 @@ class Selection:
             parts.append("(id = ANY(%(ids)s) OR file_pdf = ANY(%(keys)s) OR file_image = ANY(%(keys)s))")
         if self.updated_since is not None:
             parts.append("updated_at >= %(updated_since)s")
+        if self.created_since is not None:
+            parts.append("created_at >= %(created_since)s")
         if self.pending is not None:
             parts.append("migrated_to_s3_at IS NULL" if self.pending else "migrated_to_s3_at IS NOT NULL")
         if self.downloadable:
@@ -146,12 +161,7 @@ class Catalogue:
         if not settings.database_url:
             source = settings.environment_file or "the environment"
             raise SettingsError(f"DATABASE_URL is not set in {source}: add it as the application has it")
-        try:
-            conninfo_to_dict(settings.database_url)
-        except psycopg.ProgrammingError:  # whose text would show the password
-            raise SettingsError(
-                "DATABASE_URL is no PostgreSQL URL: write postgres://user:password@host:port/name"
-            ) from None
+        check_url(settings.database_url)
         self._url = settings.database_url
         self._access: LiteralString = "READ ONLY" if read_only else "READ WRITE"
         self._lock: int | None = None
@@ -207,6 +217,13 @@ class Catalogue:
         query = sql.SQL("SELECT {} FROM {} WHERE id = ANY(%(ids)s) ORDER BY id").format(sql.SQL(_COLUMNS), TABLE)
         return self._rows(query, {"ids": list(ids)})
 
+    def verification_codes(self, ids: Collection[int]) -> dict[int, str]:
+        """Under which code the site's public page verifies each of these rows."""
+        query = sql.SQL("SELECT id, verification_code::text FROM {} WHERE id = ANY(%s)").format(TABLE)
+        return self._retried(
+            "read verification codes", lambda connection: dict(connection.execute(query, [list(ids)]).fetchall())
+        )
+
     def by_keys(self, keys: Collection[str]) -> list[Certificate]:
         """The rows that own one of these files."""
         query = sql.SQL(
@@ -214,10 +231,42 @@ class Catalogue:
         ).format(sql.SQL(_COLUMNS), TABLE)
         return self._rows(query, {"keys": list(keys)})
 
+    def shared_names(
+        self, selection: Selection | None = None, *, accepted: Collection[int] = ()
+    ) -> dict[str, tuple[int, int]]:
+        """The names that stand twice in the table, each with the lowest and the highest id that has it.
+
+        Proof of such a file for one certificate says nothing of the other one.
+
+        Args:
+            selection: only names of these rows, whoever else has them; None for all.
+            accepted: ids of rows that do not count.
+        """
+        condition, values = (selection or Selection(pending=None)).condition()
+        among = (
+            sql.SQL("")
+            if selection is None
+            else sql.SQL(
+                "AND key IN (SELECT file_pdf FROM {table} WHERE {condition} UNION ALL "
+                "SELECT file_image FROM {table} WHERE {condition})"
+            ).format(table=TABLE, condition=condition)
+        )
+        query = sql.SQL(
+            "SELECT key, min(id), max(id) FROM (SELECT file_pdf AS key, id FROM {table} WHERE file_pdf <> '' "
+            "UNION ALL SELECT file_image, id FROM {table} WHERE file_image <> '') AS files "
+            "WHERE id <> ALL(%(not_counted)s) {among} GROUP BY key HAVING count(*) > 1"
+        ).format(table=TABLE, among=among)
+        found = self._retried(
+            "look for shared names",
+            lambda connection: connection.execute(query, values | {"not_counted": list(accepted)}).fetchall(),
+        )
+        return {key: (first, last) for key, first, last in found}
+
     def keys(self) -> Iterator[CatalogueKey]:
         """All files that the table names, ordered by their UTF-8 bytes as S3 orders its keys, one snapshot, streamed.
 
-        It is not asked again when the connection breaks, for a second snapshot could differ from the first.
+        It is not asked again when the connection breaks, for a second snapshot could differ from the first. Until the
+        last one is taken, the catalogue can be asked nothing else.
         """
         query = sql.SQL(
             "SELECT key, id, is_pdf, migrated_to_s3_at IS NOT NULL, created_at, lower(trim(certificate_hash)) FROM ("
@@ -225,14 +274,8 @@ class Catalogue:
             "SELECT file_image, false, * FROM {table} WHERE file_image <> '') AS files "
             'ORDER BY key COLLATE "C", id'
         ).format(table=TABLE)
-        with (
-            _sentence("read the files' names"),
-            self._connection.transaction(),
-            self._connection.cursor("keys", binary=True) as cursor,
-        ):
-            cursor.execute(query)
-            while block := cursor.fetchmany(5000):
-                yield from map(CatalogueKey._make, block)
+        with _sentence("read the files' names"), self._connection.cursor(binary=True) as cursor:
+            yield from map(CatalogueKey._make, cursor.stream(query, size=1000))
 
     def mark(self, rows: Sequence[Certificate]) -> set[int]:
         """Marks rows as migrated, now; returns the ids of those whose names and hash are still what was verified.
@@ -310,6 +353,19 @@ class Catalogue:
         return connection
 
 
+def check_url(url: str) -> None:
+    """Raises SettingsError unless this leads to a database; libpq's own words would show parts of the password."""
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "")
+    except psycopg.ProgrammingError:
+        ports = "none"
+    if ("://" in url and not _URL.fullmatch(url)) or not re.fullmatch(r"[0-9,]*", ports):
+        raise SettingsError(
+            "DATABASE_URL is no PostgreSQL URL: write postgres://user:password@host:port/name, with every @ : / ? # of "
+            "user, password and name percent-encoded (%40 %3A %2F %3F %23)"
+        )
+
+
 @contextlib.contextmanager
 def _sentence(what: str) -> Iterator[None]:
     try:
@@ -330,14 +386,6 @@ def _take(connection: psycopg.Connection, number: int) -> bool:
 
 
 def _mark(connection: psycopg.Connection, rows: Sequence[Certificate]) -> set[int]:
-    # One statement instead of a temporary table and COPY: a third of the time for a hundred rows, and a million
-    # marked rows leave no ten thousand dead tables in the catalogues of a live database.
-    query = sql.SQL(
-        "UPDATE {} AS c SET migrated_to_s3_at = coalesce(c.migrated_to_s3_at, now()) "
-        "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS v (id, pdf, image, hash) "
-        "WHERE c.id = v.id AND lower(trim(c.certificate_hash)) = v.hash "
-        "AND nullif(c.file_pdf, '') IS NOT DISTINCT FROM v.pdf "
-        "AND nullif(c.file_image, '') IS NOT DISTINCT FROM v.image RETURNING c.id"
-    ).format(TABLE)
-    columns = zip(*((row.id, row.file_pdf, row.file_image, row.certificate_hash) for row in rows), strict=True)
-    return {int(found[0]) for found in connection.execute(query, [list(column) for column in columns]).fetchall()}
+    verified = [f"{row.id}\n{row.certificate_hash}\n{row.file_pdf or ''}\n{row.file_image or ''}" for row in rows]
+    values = {"ids": [row.id for row in rows], "verified": verified}
+    return {int(found[0]) for found in connection.execute(_MARK, values, binary=True).fetchall()}

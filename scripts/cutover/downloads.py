@@ -15,7 +15,7 @@ from cutover.arguments import natural, positive
 from cutover.exit_codes import ExitCode
 from cutover.http_client import HttpClient, NoAnswerError
 from cutover.settings import SettingsError
-from cutover.site_account import CERTIFICATES, SIGN_IN, SiteError, given_fields
+from cutover.site_account import CERTIFICATES, SIGN_IN, VERIFY, SiteError, given_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +116,9 @@ def register(commands: Subparsers) -> None:
     parser.add_argument(
         "--certificate-id", type=positive, nargs="+", action="extend", metavar="ID", help="these, instead"
     )
+    parser.add_argument(
+        "--verification", action="store_true", help="also ask the public verification page, which reads the PDF itself"
+    )
     parser.add_argument("--seed", type=natural, metavar="S", help="draw what this number drew before")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     parser.add_argument("--env-file", type=Path, metavar="FILE", help="the application's environment file")
@@ -132,11 +135,14 @@ def _run(options: argparse.Namespace) -> int:
 
     with Catalogue(values, read_only=True) as catalogue:
         rows, found = _rows(options, catalogue)
+        codes = catalogue.verification_codes([row.id for row in rows]) if options.verification else {}
         client = HttpClient(TIMEOUT_SECONDS)
         if rows:
             _sign_in(client, options.site, str(account["user"]), str(account["password"]))
         for row in rows:
             milliseconds, failure = _download(client, options.site, row)
+            if failure is None and options.verification:
+                failure = _unverified(client, options.site, row, codes[row.id])
             if failure is None or not by_chance or _is_unchanged(row, catalogue):
                 found.add(row, milliseconds, failure)
     print(json.dumps(found.document()) if options.json else "\n".join(found.lines()))
@@ -183,6 +189,20 @@ def _download(client: HttpClient, site: str, row: Certificate) -> tuple[float | 
         detail = f"other bytes than were issued: SHA-256 {answer.sha256}, certificate_hash {row.certificate_hash}"
         return answer.milliseconds, Failure(row.id, answer.status, detail)
     return answer.milliseconds, None
+
+
+def _unverified(client: HttpClient, site: str, row: Certificate, code: str) -> Failure | None:
+    """What the verification page holds against a certificate: code that opens local files finds none any more."""
+    try:
+        answer = client.get(f"{site}{VERIFY}{code}/")
+        tampered = json.loads(answer.start).get("is_tampered") if answer.status == HTTPStatus.OK else None
+    except (NoAnswerError, ValueError, AttributeError) as error:
+        return Failure(row.id, None, f"the verification page gives no answer that can be read ({error})")
+    if answer.status != HTTPStatus.OK:
+        return Failure(row.id, answer.status, f"the verification page answers {answer.refusal}")
+    if tampered is not False:
+        return Failure(row.id, answer.status, f"the verification page says is_tampered: {json.dumps(tampered)}")
+    return None
 
 
 def _is_unchanged(row: Certificate, catalogue: Catalogue) -> bool:

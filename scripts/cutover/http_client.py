@@ -33,12 +33,16 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: status, S3's code if S3 refused, SHA-256 of the bytes (hexadecimal), time in milliseconds."""
+    """What came back: status, S3's code if S3 refused, SHA-256 of the bytes (hexadecimal), time in milliseconds.
+
+    `start` are the first bytes, which a short answer is.
+    """
 
     status: int
     code: str
     sha256: str
     milliseconds: float
+    start: bytes = b""
 
     @property
     def refusal(self) -> str:
@@ -95,7 +99,7 @@ class HttpClient:
             raise NoAnswerError(f"no whole answer ({type(error).__name__})") from error
         milliseconds = (time.monotonic() - started) * 1000
         code = _S3_CODE.search(start) if status >= http.client.BAD_REQUEST else None
-        return Answer(status, code[1].decode() if code else "", digest.hexdigest(), round(milliseconds, 2))
+        return Answer(status, code[1].decode() if code else "", digest.hexdigest(), round(milliseconds, 2), start)
 
     def _opened(self, asked: request.Request) -> http.client.HTTPResponse | urllib.error.HTTPError:
         try:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from cutover.exit_codes import CommandError
+from cutover.exit_codes import CommandError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +22,13 @@ __all__ = [
     "ChangedWhileReadError",
     "LocalFile",
     "Stamp",
+    "UnreadableFileError",
     "UnsafeNameError",
     "check_name",
+    "md5",
     "opened",
     "read",
+    "require_tree",
     "sha256",
     "stamp",
     "unchanged",
@@ -33,7 +36,7 @@ __all__ = [
 ]
 
 PREFIX = "certificates/"  # of every certificate's name, hence of every key (application's upload_to)
-_BLOCK = 1 << 20  # bytes read at once
+_BLOCK = 1 << 18  # bytes read at once
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_PLAIN_FILE = {errno.ELOOP, errno.ENOTDIR, errno.ENXIO}
@@ -47,6 +50,12 @@ class ChangedWhileReadError(RuntimeError):
     """A file was written or replaced while it was read, so its bytes may be of two versions."""
 
 
+class UnreadableFileError(CommandError):
+    """A file is there, or may be, and its disk does not give it; the sentence names the path and what to do."""
+
+    exit_code = ExitCode.ERROR
+
+
 class Stamp(NamedTuple):
     """What changes when a file is written or replaced: inode, bytes, and both times in nanoseconds."""
 
@@ -58,10 +67,10 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A file as it was read: its bytes and their hexadecimal SHA-256."""
+    """A file as it was read: its hexadecimal SHA-256, and its bytes unless they are too many to be held."""
 
     name: str
-    body: bytes
+    body: bytes | None
     sha256: str
     stamp: Stamp
 
@@ -115,8 +124,8 @@ def opened(media_root: Path, name: str, *, any_character: bool = False) -> Itera
             os.close(file)
 
 
-def read(media_root: Path, name: str) -> LocalFile | None:
-    """The file's bytes, or None if there is none.
+def read(media_root: Path, name: str, *, hold: int) -> LocalFile | None:
+    """The file with its bytes, if they are `hold` at most, or None if there is none.
 
     Raises:
         ChangedWhileReadError: it was written while it was read.
@@ -127,13 +136,27 @@ def read(media_root: Path, name: str) -> LocalFile | None:
         with opened(media_root, name) as file:
             before = _stamp(os.fstat(file))
             # One byte more than there should be: a file that has grown shows, and one that has not is read at once.
-            body = _whole(file, before.size + 1)
+            body = _whole(file, before.size + 1) if before.size <= hold else None
+            digest = _hashed(file, "sha256") if body is None else hashlib.sha256(body)
             after = _stamp(os.fstat(file))
     except FileNotFoundError:
         return None
-    if before != after or len(body) != after.size:
+    if before != after or (body is not None and len(body) != after.size):
         raise ChangedWhileReadError(f"{name!r} was written while it was read: run again when its writer is done")
-    return LocalFile(name, body, hashlib.sha256(body).hexdigest(), after)
+    return LocalFile(name, body, digest.hexdigest(), after)
+
+
+def require_tree(media_root: Path) -> None:
+    """Raises UnreadableFileError unless certificates lie here: without its export a mount point is an empty folder."""
+    folder = media_root / PREFIX
+    try:
+        with os.scandir(folder) as found:
+            if next(found, None) is not None:
+                return
+        reason = "it is empty"
+    except OSError as error:
+        reason = f"{errno.errorcode.get(error.errno or 0, error.errno)}, {error.strerror}"
+    raise UnreadableFileError(f"{folder} has no certificate ({reason}): mount the media directory on this machine")
 
 
 def stamp(media_root: Path, name: str, *, any_character: bool = False) -> Stamp | None:
@@ -157,12 +180,15 @@ def sha256(media_root: Path, name: str) -> str | None:
     """Hexadecimal SHA-256 of a local file of any size, or None if there is none; raises as `opened`."""
     try:
         with opened(media_root, name) as file:
-            digest = hashlib.sha256()
-            while block := os.read(file, _BLOCK):
-                digest.update(block)
-            return digest.hexdigest()
+            return _hashed(file, "sha256").hexdigest()
     except FileNotFoundError:
         return None
+
+
+def md5(media_root: Path, name: str) -> str:
+    """Hexadecimal MD5 of a local file of any size, as S3 gives it for an ETag; raises as `opened`."""
+    with opened(media_root, name) as file:
+        return _hashed(file, "md5").hexdigest()
 
 
 def walk(media_root: Path, prefix: str = PREFIX) -> Iterator[str]:
@@ -184,6 +210,13 @@ def walk(media_root: Path, prefix: str = PREFIX) -> Iterator[str]:
             yield from walk(media_root, f"{prefix}{entry.name}/")
         elif entry.is_file(follow_symlinks=False):
             yield f"{prefix}{entry.name}"
+
+
+def _hashed(file: int, algorithm: str) -> hashlib._Hash:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    while block := os.read(file, _BLOCK):
+        digest.update(block)
+    return digest
 
 
 def _whole(file: int, size: int) -> bytes:

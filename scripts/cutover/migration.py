@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
 import sys
@@ -12,6 +14,8 @@ from cutover import local_files, uploads
 from cutover.object_store import ObjectStoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cutover.catalogue import Certificate, CertificateFile
     from cutover.data_tool_table import DataTools
     from cutover.local_files import LocalFile
@@ -90,15 +94,28 @@ class Rules:
     """How certificates are taken to S3."""
 
     longest_key: int  # bytes
+    hold: int  # bytes of a file that is held in memory; a larger one is read again to be sent
     verify: bool = False  # ask S3 again for the SHA-256 of what it has just stored
     read_back: bool = False  # download what was stored, because this server does not enforce checksums
     repair: bool = False  # replace an object that differs from a local file
 
 
 class Migrator:
-    """Takes certificates to S3. Threads may share it. Without `uploader` it reads everything and writes nothing."""
+    """Takes certificates to S3. Threads may share it. Without `uploader` it reads everything and writes nothing.
 
-    def __init__(self, settings: Settings, store: ObjectStore, uploader: uploads.Uploader | None, rules: Rules) -> None:
+    `shared`: the names that are two certificates' at once, with the ids of both (see Catalogue.shared_names).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        uploader: uploads.Uploader | None,
+        rules: Rules,
+        *,
+        shared: Mapping[str, tuple[int, int]],
+    ) -> None:
+        self.shared = shared
         self._media_root = settings.media_root
         self._store, self._uploader, self._rules = store, uploader, rules
 
@@ -110,6 +127,7 @@ class Migrator:
         store: ObjectStore,
         purpose: str,
         *,
+        shared: Mapping[str, tuple[int, int]],
         dry_run: bool = False,
         verify: bool = False,
         repair: bool = False,
@@ -121,10 +139,10 @@ class Migrator:
         Raises:
             ObjectStoreError: there are no credentials, or a dry run finds no bucket.
         """
-        rules = Rules(tools.longest_key_bytes, verify=verify, repair=repair)
+        rules = Rules(tools.longest_key_bytes, tools.streamed_above_bytes, verify=verify, repair=repair)
         if dry_run:
             store.require_bucket()
-            return cls(settings, store, None, rules)
+            return cls(settings, store, None, rules, shared=shared)
         server = uploads.examine(settings)
         if server.untried is not None:
             print(
@@ -137,12 +155,16 @@ class Migrator:
         if not server.encrypts:
             print("cutover: this S3 has no SSE-S3: objects are stored as its bucket does by default", file=sys.stderr)
         uploader = uploads.Uploader(settings, purpose, encrypt=server.encrypts)
-        return cls(settings, store, uploader, replace(rules, read_back=not server.enforces_checksums))
+        rules = replace(rules, read_back=not server.enforces_checksums)
+        return cls(settings, store, uploader, rules, shared=shared)
 
     def migrate(self, row: Certificate) -> Outcome:
         """Reads and proves all files of a row, and only then stores them; never raises for what is wrong with one.
 
         A conflict shows when its file is put: an object that was put before it, of the same row, stays.
+
+        Raises:
+            UnreadableFileError: the disk does not give a file, so that nobody knows what is wrong with it.
         """
         files, problems = self._sources(row)
         if problems:
@@ -151,8 +173,7 @@ class Migrator:
         for file in files:
             try:
                 uploaded = self._store_one(file)
-                md5 = None if self._uploader else hashlib.md5(file.body, usedforsecurity=False).hexdigest()
-                stored.append(StoredFile(file.name, file.stamp.size, file.sha256, uploaded, md5))
+                stored.append(StoredFile(file.name, file.stamp.size, file.sha256, uploaded, self._md5(file)))
             except ObjectStoreError as error:
                 problems.append(Problem(row.id, file.name, error.cause, str(error)))
             except ProblemError as error:
@@ -167,6 +188,15 @@ class Migrator:
             if not local_files.unchanged(self._media_root, file)
         ]
         return Outcome(row, tuple(stored), tuple(problems), attempted=bool(files))
+
+    def _md5(self, file: LocalFile) -> str | None:
+        if self._uploader is not None:
+            return None
+        if file.body is None:
+            with contextlib.suppress(OSError, local_files.UnsafeNameError):  # then it was changed, which is found next
+                return local_files.md5(self._media_root, file.name)
+            return None
+        return hashlib.md5(file.body, usedforsecurity=False).hexdigest()
 
     def _sources(self, row: Certificate) -> tuple[list[LocalFile], list[Problem]]:
         found, problems = [], []
@@ -184,27 +214,42 @@ class Migrator:
         if length > self._rules.longest_key:
             limit = self._rules.longest_key
             raise ProblemError("unsafe_name", f"the name has {length} bytes, and S3 takes {limit} in a key")
+        if file.key in self.shared:
+            first, second = self.shared[file.key]
+            owners = f"certificates {first} and {second} own it" if first != second else "it is its PDF and its image"
+            advice = "correct one of the rows, or accept one certificate by name"
+            raise ProblemError("conflict", f"a file can be one certificate's only, and {owners}: {advice}")
         try:
-            local = local_files.read(self._media_root, file.key)
+            local = local_files.read(self._media_root, file.key, hold=self._rules.hold)
         except local_files.UnsafeNameError as error:
             raise ProblemError("unsafe_name", str(error)) from error
         except local_files.ChangedWhileReadError as error:
             raise ProblemError("changed_while_read", str(error)) from error
         except OSError as error:
-            raise ProblemError("missing_local", f"the file cannot be read: {error.strerror}") from error
+            if error.errno == errno.ENAMETOOLONG:
+                raise ProblemError("unsafe_name", "no disk takes a name so long: correct the row") from error
+            raise self._unreadable(row, file, error) from error
         if local is None:
+            local_files.require_tree(self._media_root)
             raise ProblemError("missing_local", "there is no such file: restore it, or accept the certificate by name")
         self._prove(row, file, local)
         return local
 
     @staticmethod
     def _prove(row: Certificate, file: CertificateFile, local: LocalFile) -> None:
-        if not local.body:
+        if not local.stamp.size:
             raise ProblemError("damaged_local", "the file is empty")
         if file.is_pdf and row.certificate_hash not in {"", local.sha256}:
             raise ProblemError(
                 "damaged_local", f"its SHA-256 is {local.sha256}, and it was issued with {row.certificate_hash}"
             )
+
+    def _unreadable(self, row: Certificate, file: CertificateFile, error: OSError) -> local_files.UnreadableFileError:
+        code = errno.errorcode.get(error.errno or 0, error.errno)
+        return local_files.UnreadableFileError(
+            f"{self._media_root / file.key}: cannot be read ({code}, {error.strerror}): mend its disk, its mount or "
+            f"its permissions; if this file alone is lost, `cutover accept --certificate-id {row.id}` passes it by"
+        )
 
     def _store_one(self, file: LocalFile) -> bool:
         """Sees to an equal object; whether it was put now, or would be in a real run."""
@@ -216,7 +261,9 @@ class Migrator:
         replace = False
         for last in (False, True):
             try:
-                self._uploader.put(file.name, file.body, replace=replace)
+                self._uploader.put(file, replace=replace)
+            except local_files.ChangedWhileReadError as error:
+                raise ProblemError("changed_while_read", str(error)) from error
             except uploads.AlreadyThereError:
                 existing = self._kept(file.name)
                 if existing == file.sha256:

@@ -12,10 +12,11 @@ from cutover.settings import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CERTIFICATES", "SIGN_IN", "SiteError", "given_fields"]
+__all__ = ["CERTIFICATES", "SIGN_IN", "VERIFY", "SiteError", "given_fields"]
 
 SIGN_IN = "/api/sign-in/"
 CERTIFICATES = "/api/tournaments/certificates/"
+VERIFY = f"{CERTIFICATES}verify/"
 
 
 class SiteError(CommandError):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import mimetypes
+import os
 import random
+import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,13 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutover import plan
-from cutover.object_store import ObjectStoreError, explain, explain_fast, fast_store, s3_client
+from cutover import local_files, plan
+from cutover.local_files import ChangedWhileReadError, UnsafeNameError
+from cutover.object_store import ObjectStore, ObjectStoreError, explain, explain_fast, fast_store, s3_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from obstore.store import S3Config
 
+    from cutover.local_files import LocalFile
     from cutover.object_store import Cause
     from cutover.settings import Settings
 
@@ -33,6 +38,8 @@ ENCRYPTION = "AES256"
 # obstore tries again after 5xx, but not after a broken connection, a time-out or 400 RequestTimeout: the upload may
 # have happened. Here that harms nobody, for what is there already is compared.
 ATTEMPTS = 3
+# What S3 answers to If-None-Match: there is an object, or another upload of its key is under way.
+_EXISTS = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 
 class AlreadyThereError(Exception):
@@ -56,22 +63,31 @@ class Uploader:
 
         self._put = obstore.put
         self._exists, self._failed = AlreadyExistsError, BaseError
+        self._settings, self._purpose, self._encrypt = settings, purpose, encrypt
         self._bucket = settings.bucket
+        self._at_once = threading.BoundedSemaphore(plan.load().data_tools.streamed_at_once)
         config: S3Config = {"checksum_algorithm": "SHA256"}
         if encrypt:
             config["server_side_encryption"] = ENCRYPTION
         self._store = fast_store(settings, f"cutover-{purpose}", config)
 
-    def put(self, key: str, body: bytes, *, replace: bool = False) -> None:
-        """Stores the bytes; returns when S3 has computed the same SHA-256 as was sent with them.
+    def put(self, file: LocalFile, *, replace: bool = False) -> None:
+        """Stores a file under its name; returns when S3 has computed the same SHA-256 as was sent with its bytes.
 
         Raises:
             AlreadyThereError: there is an object of this key, and `replace` is off.
+            ChangedWhileReadError: a file that is too large to be held is not any more what was read of it.
             ObjectStoreError: S3 refused, or did not answer through all retries.
         """
+        if file.body is None:
+            self._stream(file, replace=replace)
+        else:
+            self._put_whole(file.name, file.body, replace=replace)
+
+    def _put_whole(self, key: str, body: bytes, *, replace: bool) -> None:
         mode: Literal["create", "overwrite"] = "overwrite" if replace else "create"
         attributes = {
-            "Content-Type": mimetypes.guess_type(key)[0] or "application/octet-stream",
+            "Content-Type": _content_type(key),
             "Cache-Control": CACHE_CONTROL,
             "Content-Disposition": CONTENT_DISPOSITION,
         }
@@ -87,6 +103,47 @@ class Uploader:
             else:
                 return
             time.sleep(attempt * random.random())  # noqa: S311 - so that not all threads come back at once
+
+    @functools.cached_property
+    def _streaming(self) -> ObjectStore:
+        """boto3's way, which sends a file as it reads it; obstore's holds all of it."""
+        return ObjectStore(self._settings, self._purpose, connections=plan.load().data_tools.streamed_at_once)
+
+    def _stream(self, file: LocalFile, *, replace: bool) -> None:
+        conditions: dict[str, Any] = {} if replace else {"IfNoneMatch": "*"}
+        if self._encrypt:
+            conditions["ServerSideEncryption"] = ENCRYPTION
+        changed = ChangedWhileReadError(f"{file.name!r} was changed before it was stored: run again")
+        try:
+            with (
+                self._at_once,
+                local_files.opened(self._settings.media_root, file.name) as opened,
+                os.fdopen(os.dup(opened), "rb") as body,
+            ):
+                self._streaming.client.put_object(
+                    Bucket=self._bucket,
+                    Key=file.name,
+                    Body=body,
+                    ChecksumSHA256=base64.b64encode(bytes.fromhex(file.sha256)).decode(),
+                    ContentType=_content_type(file.name),
+                    CacheControl=CACHE_CONTROL,
+                    ContentDisposition=CONTENT_DISPOSITION,
+                    **conditions,
+                )
+        except (OSError, UnsafeNameError) as error:
+            raise changed from error
+        except ClientError as error:
+            if error.response["Error"].get("Code") in _EXISTS:
+                raise AlreadyThereError(file.name) from error
+            if not local_files.unchanged(self._settings.media_root, file):
+                raise changed from error
+            raise self._streaming.error(file.name, error) from error
+        except BotoCoreError as error:
+            raise self._streaming.error(file.name, error) from error
+
+
+def _content_type(key: str) -> str:
+    return mimetypes.guess_type(key)[0] or "application/octet-stream"
 
 
 def examine(settings: Settings) -> Server:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 CUTOVER = Path(sys.executable).with_name("cutover")
 TAIL_CHARACTERS = 400
+# Linux counts the memory of whoever starts a process as that process's own peak, and the benchmarks' own is large: so a
+# small program starts it, measures it, and writes exit code, seconds, CPU seconds and KB to the descriptor argv[1].
+LAUNCHER = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+seconds = time.perf_counter() - started
+code = process.returncode = os.waitstatus_to_exitcode(status)
+os.write(int(sys.argv[1]), json.dumps([code, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss]).encode())
+"""
 
 
 class BenchmarkError(RuntimeError):
@@ -50,25 +61,28 @@ def measured(command: Sequence[str | Path], environment: Mapping[str, str], log:
     Raises:
         BenchmarkError: its exit status is not 0.
     """
-    with log.open("wb") as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            command,
+    told, tell = os.pipe()
+    with log.open("wb") as output, os.fdopen(told, encoding="utf-8") as answer:
+        launcher = subprocess.Popen(
+            [sys.executable, "-I", "-c", LAUNCHER, str(tell), *command],
             env=dict(environment),
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            pass_fds=[tell],
+            process_group=0,
         )
+        os.close(tell)
         try:
-            _, status, usage = os.wait4(process.pid, 0)
+            measures = answer.read()
+            launcher.wait()
         except BaseException:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+            os.killpg(launcher.pid, signal.SIGTERM)
+            launcher.wait()
             raise
-        seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+    code, seconds, cpu_seconds, kilobytes = json.loads(measures) if measures else (launcher.returncode, 0, 0, 0)
+    if code != 0:
         said = log.read_text(errors="replace")[-TAIL_CHARACTERS:].strip()
-        raise BenchmarkError(f"{' '.join(map(str, command[:3]))} … ended with {process.returncode}; {log} ends: {said}")
-    return Usage(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+        raise BenchmarkError(f"{' '.join(map(str, command[:3]))} … ended with {code}; {log} ends: {said}")
+    return Usage(seconds, cpu_seconds, kilobytes * 1024)

@@ -1,4 +1,4 @@
-"""The cloud of one test: buckets hardened as the stacks harden them, and the three roles with their own policies."""
+"""The cloud of one test: buckets hardened as the stacks harden them, and the roles with their own policies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.access import certificate_access_policy, policy_document
 from infra.certificate_store import tls_only_policy
-from infra.operators import readonly_policy, retirement_policy
+from infra.operators import evidence_policy, readonly_policy, retirement_policy
 from rehearsal.aws_stand_in import REGION
 
 if TYPE_CHECKING:
@@ -25,11 +25,12 @@ LOG_GROUP_ARN = f"arn:aws:logs:{REGION}:000000000000:log-group:/deltacrown/certi
 
 @dataclasses.dataclass(frozen=True)
 class Roles:
-    """ARNs of the roles; the application may assume the two others, as an operator does."""
+    """ARNs of the roles; the application may assume the others, as an operator or a data host does."""
 
     application: str
     readonly: str
     retirement: str
+    evidence: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Account:
         self.s3.put_bucket_policy(Bucket=name, Policy=json.dumps(tls_only_policy(name)))
 
     def make_roles(self, bucket: str, backups: str) -> Roles:
-        """Makes the three roles of a bucket, each with the policy that its stack gives it."""
+        """Makes the roles of a bucket, each with the policy that its stack gives it."""
         root = self.sts.get_caller_identity()["Arn"]
         application = self._make_role(f"application-{bucket}", [root], certificate_access_policy(bucket))
         operators = [root, application]
@@ -82,9 +83,11 @@ class Account:
             application,
             self._make_role(f"readonly-{bucket}", operators, readonly_policy(bucket, backups, LOG_GROUP_ARN)),
             self._make_role(f"retirement-{bucket}", operators, retirement_policy(bucket, backups)),
+            self._make_role(f"evidence-{bucket}", operators, evidence_policy(backups)),
         )
         # On AWS the trust alone suffices within an account; the stand-in asks for this, too.
-        operator = policy_document({"Action": "sts:AssumeRole", "Resource": [roles.readonly, roles.retirement]})
+        others = [roles.readonly, roles.retirement, roles.evidence]
+        operator = policy_document({"Action": "sts:AssumeRole", "Resource": others})
         self._allow(f"application-{bucket}", "operator", operator)
         return roles
 

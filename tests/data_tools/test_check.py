@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import cli, local_files, plan
+from cutover import cli, local_files, plan, step_measures
 from cutover.accepted import Accepted
 from cutover.catalogue import Catalogue
 from cutover.consistency import check as check_module
 from cutover.consistency import confirm
 from cutover.consistency.confirm import Confirmation
-from cutover.consistency.merge import Kind, Suspect
+from cutover.consistency.suspects import Kind, Suspect, Suspects
 from tests.data_tools import s3_proxy
 from tests.data_tools.certificate_site import AGE, PDF
 from tests.data_tools.s3_proxy import Exchange
@@ -356,8 +356,32 @@ def test_what_traffic_explains_is_no_finding(site: Site) -> None:
         Suspect(Kind.MISSING, marked.keys[0], marked.id),
         Suspect(Kind.ORPHANED, "certificates/pdf/none.pdf"),
     ]
-    with Catalogue(site.settings, read_only=True) as catalogue:
-        assert Confirmation(catalogue, Accepted(site.settings), None).of([*suspects, *real]) == real
+    with Catalogue(site.settings, read_only=True) as catalogue, Suspects() as seen:
+        for suspect in [*suspects, *real]:
+            seen.add(suspect)
+        Confirmation(catalogue, Accepted(site.settings), None).sift(seen)
+        assert [one for batch in seen.batches(list(Kind)) for one in batch.values()] == real
+
+
+def test_many_findings_are_all_counted_and_some_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong bucket makes each of a million keys a finding: all in memory, the check is killed and says nothing."""
+    rows = migrated(site, 4)
+    for row in rows[1:]:
+        for key in row.keys:
+            site.root.delete_object(Bucket=site.bucket, Key=key)
+    site.store("certificates/pdf/nobody.pdf", PDF)
+    whole = plan.load()
+    few = whole.model_copy(update={"data_tools": whole.data_tools.model_copy(update={"most_listed": 2})})
+    monkeypatch.setattr(plan, "load", lambda: few)
+    found = check("--sample", "0", code=1)
+    assert found["missing"] == sorted(key for row in rows[1:] for key in row.keys)[:2]
+    assert found["left_out"] == {"missing": 4}
+    assert (found["db_count"], found["s3_count"], len(found["orphaned"])) == (8, 3, 1)
+    assert step_measures.consistency(found)["keys_agree"] == (1 / 8, 8)
+    assert f"METRIC: {whole.metrics['consistency_issues']}=7\n" in found["stderr"]
+    code, output, _ = run("check", "--sample", "0")
+    assert code == 1
+    assert "\n6 missing: " in output
 
 
 def test_a_row_that_is_committed_a_moment_later_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

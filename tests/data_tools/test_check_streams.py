@@ -18,6 +18,7 @@ from cutover.consistency import progress
 from cutover.consistency.errors import ConsistencyError
 from cutover.consistency.sample import Sample, SampledFile, Sampler
 from cutover.consistency.streams import mapped, pairs, read_ahead
+from cutover.consistency.suspects import Kind, Suspect, Suspects
 from cutover.object_store import ListedObject
 
 if TYPE_CHECKING:
@@ -104,6 +105,33 @@ def test_work_is_spread_and_only_a_few_results_wait() -> None:
     assert next(results) == 0
     assert len(taken) < 20
     assert list(results) == list(range(2, 2000, 2))
+
+
+def test_suspects_of_one_key_are_one_and_wait_on_disk() -> None:
+    """A size and a hash of one file counted twice call for a rollback at half of the real share."""
+    with Suspects() as suspects:
+        suspects.add(Suspect(Kind.DIFFERENT, "b", 1, {"local_bytes": 2}, ("local", "s3")))
+        suspects.add(Suspect(Kind.DIFFERENT, "a", 2))
+        suspects.add(Suspect(Kind.DIFFERENT, "b", 1, {"s3": "x"}, ("s3",)))
+        suspects.add(Suspect(Kind.UNMARKED_PRESENT, "b", 1))
+        assert (suspects.count(Kind.DIFFERENT), suspects.keys()) == (2, 2)
+        first = Suspect(Kind.DIFFERENT, "b", 1, {"s3": "x", "local_bytes": 2}, ("s3",))
+        assert suspects.first(Kind.DIFFERENT, 1) == [first]
+        for number in range(2500):
+            suspects.add(Suspect(Kind.ORPHANED, str(number)))
+        for batch in suspects.batches([Kind.ORPHANED]):
+            assert len(batch) <= 1000
+            suspects.drop([number for number, suspect in batch.items() if suspect.key != "7"])
+        assert suspects.first(Kind.ORPHANED, 9) == [Suspect(Kind.ORPHANED, "7")]
+        assert suspects.count(Kind.DIFFERENT) == 2
+
+
+def test_suspects_that_find_no_room_are_no_verdict() -> None:
+    """A full disk that ends in a traceback, or in fewer findings, is read as a finding or as none."""
+    with Suspects() as suspects:
+        suspects._database.execute("PRAGMA max_page_count = 2")
+        with pytest.raises(ConsistencyError, match="free the disk, or name another TMPDIR"):
+            suspects.add(Suspect(Kind.ORPHANED, "x" * 10_000))
 
 
 def draw(text: str, seed: int = 1, files: list[SampledFile] = FILES) -> list[SampledFile]:

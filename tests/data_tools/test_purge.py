@@ -73,7 +73,7 @@ def test_old_proven_archived_and_approved_copies_are_deleted(site: Site) -> None
     (kept,) = migrated(site)
     looked = run(site, "purge", "--dry-run")
     assert (looked.code, looked.document["eligible"], looked.document["files"]) == (0, 4, 0)
-    phrase = f"delete 4 local copies of {site.bucket} for ever"
+    phrase = f"delete-4-local-copies-of-{site.bucket}-for-ever"
     assert looked.document["approve"] == phrase
     ended = run(site, "purge", "--approve", phrase)
     assert (ended.code, ended.document["files"], ended.document["left"]) == (0, 4, [])
@@ -88,17 +88,17 @@ def test_old_proven_archived_and_approved_copies_are_deleted(site: Site) -> None
 def test_without_the_phrase_nothing_is_deleted(site: Site) -> None:
     """A command from the shell's history deletes another number of files than somebody approved."""
     (row,) = retired(site)
-    for approval in ([], ["--approve", ""], ["--approve", f"delete 3 local copies of {site.bucket} for ever"]):
+    for approval in ([], ["--approve", ""], ["--approve", f"delete-3-local-copies-of-{site.bucket}-for-ever"]):
         ended = run(site, "purge", *approval)
         assert ended.code == 2
-        assert f'--approve "delete 2 local copies of {site.bucket} for ever"' in ended.errors
+        assert f"--approve delete-2-local-copies-of-{site.bucket}-for-ever" in ended.errors
         assert placed(site, row) == ["aside", "aside"]
 
 
 def test_young_copies_stay_and_the_time_can_only_be_lengthened(site: Site) -> None:
     """What was put aside yesterday is gone when somebody finds out that it is needed."""
     (row,) = retired(site, days=DAYS - 1)
-    ended = run(site, "purge", "--approve", f"delete 2 local copies of {site.bucket} for ever")
+    ended = run(site, "purge", "--approve", f"delete-2-local-copies-of-{site.bucket}-for-ever")
     assert (ended.document["eligible"], ended.document["too_young"]) == (0, 2)
     with pytest.raises(SystemExit):
         run(site, "purge", "--older-than-days", str(DAYS - 1))
@@ -216,7 +216,7 @@ def test_what_was_deleted_is_told_even_if_the_run_breaks_off(site: Site, monkeyp
 def test_while_local_copies_are_needed_nothing_is_deleted(site: Site) -> None:
     """A rollback is under way, and the files that it is about to take back are deleted."""
     (row,) = retired(site)
-    phrase = f"delete 2 local copies of {site.bucket} for ever"
+    phrase = f"delete-2-local-copies-of-{site.bucket}-for-ever"
     assert run(site, "purge", "--approve", phrase, CERT_S3_READ_PRIMARY="false").code == 2
     (quarantine_of(site) / "restoring").touch()
     ended = run(site, "purge", "--approve", phrase)

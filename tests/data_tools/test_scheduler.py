@@ -285,7 +285,7 @@ def test_worker_without_its_media_root_is_named(site: Site, dask: Dask) -> None:
 )
 def test_worker_of_another_deployment_is_unfit(site: Site, changed: dict[str, Any], says: str) -> None:
     """Staging's workers must not fill production's bucket."""
-    order = Order("run", None, None, site.bucket, site.settings.endpoint_url, False, False, False, True, 10, 2)
+    order = Order("run", None, None, site.bucket, site.settings.endpoint_url, False, False, False, True, 10, 2, ())
     assert unfit(order) is None
     reason = unfit(dataclasses.replace(order, **changed))
     assert reason is not None
@@ -295,7 +295,7 @@ def test_worker_of_another_deployment_is_unfit(site: Site, changed: dict[str, An
 def test_worker_of_another_table_says_so(site: Site) -> None:
     """None of the shard's certificates is in the worker's table, and the shard counts as done."""
     row = site.add()
-    order = Order("run", None, None, site.bucket, site.settings.endpoint_url, False, False, False, True, 10, 2)
+    order = Order("run", None, None, site.bucket, site.settings.endpoint_url, False, False, False, True, 10, 2, ())
     with Catalogue(site.settings, read_only=True) as catalogue:
         assert _done_before(order, Shard((row.id,), row.created_at), catalogue) == []
         with pytest.raises(SettingsError, match="another table"):

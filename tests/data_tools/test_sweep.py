@@ -17,8 +17,10 @@ from cutover.catalogue import Catalogue
 from cutover.cli import main
 from cutover.exit_codes import ExitCode
 from cutover.sweep.session import LOCK
+from tests.data_tools import s3_proxy
 
 if TYPE_CHECKING:
+    from rehearsal.aws_stand_in import AwsStandIn
     from tests.data_tools.certificate_site import Site
 
 OTHER = b"\x89PNG other bytes"
@@ -146,6 +148,20 @@ def test_a_mark_whose_object_is_gone_is_made_true_again(site: Site, sweep: Sweep
     assert (report["verified_again"], report["marked"], report["objects_uploaded"]) == (1, 0, 1)
     assert set(site.objects()) == set(row.keys)
     assert site.row(row.id).migrated_to_s3_at == before
+
+
+def test_what_is_there_already_is_asked_for_and_not_sent_again(site: Site, sweep: Sweep, aws: AwsStandIn) -> None:
+    """A marked row that was changed is met by every sweep of a day: 288 times its files, to S3 and for nothing."""
+    changed: dict[str, Any] = {"marked": True, "updated_at": ago(60), "migrated_to_s3_at": ago(120)}
+    equal, unmarked, different = site.add(**changed), site.add(), site.add(image=None, **changed)
+    site.store_files(equal, unmarked)
+    site.store(different.keys[0], OTHER)
+    with s3_proxy.running(aws) as proxy:
+        report = document(sweep("--json", AWS_ENDPOINT_URL_S3=proxy.endpoint_url))
+    assert (report["verified_again"], report["marked"], report["objects_uploaded"]) == (1, 1, 0)
+    assert [error["cause"] for error in report["errors"]] == ["conflict"]
+    for key in (*equal.keys, *unmarked.keys, *different.keys):
+        assert (proxy.count("put", key), proxy.count("head", key), proxy.count("get", key)) == (0, 1, 0)
 
 
 def test_marked_rows_that_did_not_change_are_not_asked_for(site: Site, sweep: Sweep) -> None:

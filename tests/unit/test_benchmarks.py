@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import sys
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -12,6 +14,7 @@ import pytest
 
 from tests.benchmarks import certificates, report
 from tests.benchmarks.arithmetic import Findings, Result, Series, Target, faster, rotated
+from tests.benchmarks.programs import BenchmarkError, measured
 from tests.benchmarks.synthetic_s3 import PAGE, Bucket
 
 if TYPE_CHECKING:
@@ -49,6 +52,17 @@ def test_each_contestant_leads_a_round() -> None:
     """The same order in each round: whoever runs behind the heaviest writer always meets a busy disk."""
     assert [rotated(["a", "b", "c"], number)[0] for number in range(4)] == ["a", "b", "c", "a"]
     assert sorted(rotated(["a", "b", "c"], 2)) == ["a", "b", "c"]
+
+
+def test_a_program_is_measured_and_not_who_starts_it(tmp_path: Path) -> None:
+    """A peak of 200 MB that is the benchmark's own: the data tools are blamed for it, and nobody finds the leak."""
+    ours = bytearray(os.urandom(1 << 20) * 200)
+    used = measured([sys.executable, "-c", "b'x' * 50_000_000"], os.environ, tmp_path / "log")
+    assert 50_000_000 < used.peak_bytes < 100_000_000 < len(ours)
+    with pytest.raises(BenchmarkError, match=r"ended with 3; .*log ends: said"):
+        measured([sys.executable, "-c", "print('said'); raise SystemExit(3)"], os.environ, tmp_path / "log")
+    with pytest.raises(BenchmarkError, match="No such file"):
+        measured(["/nowhere/program"], os.environ, tmp_path / "log")
 
 
 def test_names_come_in_the_order_of_their_bytes() -> None:

@@ -22,7 +22,8 @@ DESCRIPTION = (
     "proves the local files first, never overwrites an object that differs, and may be ended and resumed at any "
     "moment. Needs CERT_S3_BACKFILL_ENABLED, which is read again before each batch; a dry run does not need it. "
     "Exit 0: done; 1: some certificates failed, or more than 5 % of the uploads did; 2: settings, or the flag is off; "
-    "4: the database or S3 could not be asked; 5: another backfill runs; 130: interrupted."
+    "4: the database or S3 could not be asked, or the disk did not give a file; 5: another backfill runs; 130: "
+    "interrupted."
 )
 EXAMPLES = """examples:
   cutover backfill --env-file /etc/deltacrown/staging.env --dry-run --limit 100 --verify-hash
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tools = plan.load().data_tools
     settings.add_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="read and compare everything, write nothing")
-    parser.add_argument("--start-id", type=natural, default=0, metavar="N", help="first certificate (default: 0)")
+    parser.add_argument("--start-id", type=natural, metavar="N", help="first certificate (default: 0)")
     parser.add_argument("--limit", type=positive, metavar="N", help="how many that are not migrated yet (default: all)")
     parser.add_argument("--batch-size", type=positive, default=tools.batch_size, metavar="N", help="rows a batch")
     parser.add_argument("--tournament-id", type=natural, metavar="N", help="only this tournament's")
@@ -83,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
     from cutover.backfill.session import Session  # noqa: PLC0415 - boto3 and the database driver take 0.4 s
 
     _refuse_half_a_pace(options)
+    _refuse_two_starts(options)
     table, values = plan.load(), settings.load(options.env_file, role_arn=options.role_arn)
     flag = table.variables["backfill"]
     if not options.dry_run and not settings.flag(values, flag):
@@ -92,6 +94,7 @@ def run(options: argparse.Namespace) -> int:
         options.start_id = token.decode(options.resume_token)
     elif options.resume_token is not None:  # as the runbook's `tail` of several logs gives it
         print("cutover: --resume-token without a token: from the start, passing what is migrated", file=sys.stderr)
+    options.start_id = options.start_id or 0
     options.batch_size = batch_rows(options.batch_size, options.max_rate)
     return Session(options, values, table).run()
 
@@ -101,6 +104,11 @@ def _refuse_half_a_pace(options: argparse.Namespace) -> None:
         raise settings.SettingsError("--run-size N and --cooldown S belong together: give both, or none")
     if options.run_size is not None and options.scheduler is not None:
         raise settings.SettingsError("--run-size paces one process: leave it out, or leave --scheduler out")
+
+
+def _refuse_two_starts(options: argparse.Namespace) -> None:
+    if options.start_id is not None and options.resume_token is not None:
+        raise settings.SettingsError("--start-id N and --resume-token TOKEN each say where to begin: leave one out")
 
 
 def _scheduler(text: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from cutover.migration import Outcome
     from cutover.plan import Cost
 
-__all__ = ["Report", "document", "duration"]
+__all__ = ["Report", "document", "duration", "errors"]
 
 GB = 2**30  # bytes, as AWS bills
 _COUNTED = ("found", "migrated", "already_migrated", "objects_uploaded", "objects_already_equal", "bytes")
@@ -85,8 +84,8 @@ class Report:
         self.close()
         would = "Would migrate" if summary.dry_run else "Migrated"
         skip = "Would skip" if summary.dry_run else "Skipped"
-        causes = Counter(problem.cause for problem in summary.errors)
-        told = f" ({', '.join(f'{cause} {count}' for cause, count in causes.most_common())})" if causes else ""
+        causes = ", ".join(f"{cause} {count}" for cause, count in summary.causes.most_common())
+        told = f" ({causes})" if causes else ""
         self._say("\n=== Summary ===")
         self._say(f"Total found: {summary.found}")
         self._say(f"{would}: {summary.migrated}")
@@ -151,12 +150,20 @@ def document(summary: Summary) -> str:
         {
             "dry_run": summary.dry_run,
             **{name: getattr(summary, name) for name in _COUNTED},
-            "errors": [asdict(problem) for problem in summary.errors],
+            **errors(summary),
             "stopped": summary.stopped,
             "duration_s": round(summary.duration_s, 3),
             "resume_token": summary.resume_token,
         }
     )
+
+
+def errors(summary: Summary) -> dict[str, object]:
+    """A document's errors: the first ones with their details, and how many were left out, by cause."""
+    return {
+        "errors": [asdict(problem) for problem in summary.errors],
+        "errors_left_out": dict(summary.errors_left_out),
+    }
 
 
 def duration(seconds: float) -> str:

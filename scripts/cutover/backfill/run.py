@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cutover.backfill import token
 from cutover.catalogue import CatalogueError, LockLostError
+from cutover.local_files import UnreadableFileError
 from cutover.migration import LASTING, Problem
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from cutover.backfill.failure_stop import FailureStop
     from cutover.backfill.pace import Pace
@@ -34,10 +35,14 @@ _ROW_CHANGED = "the row was changed or deleted while its files were stored, so i
 
 @dataclass
 class Summary:
-    """What a run did so far. `bytes` are those uploaded; `duration_s` is in seconds."""
+    """What a run did so far. `bytes` are those uploaded; `duration_s` is in seconds.
+
+    All errors are counted, by their causes; the first `most_listed` are kept.
+    """
 
     dry_run: bool
     start_id: int
+    most_listed: int
     migrated: int = 0
     already_migrated: int = 0
     accepted: int = 0  # certificates that were passed by because they are accepted as not migrated
@@ -45,6 +50,7 @@ class Summary:
     objects_already_equal: int = 0
     bytes: int = 0
     errors: list[Problem] = field(default_factory=list)
+    causes: Counter[str] = field(default_factory=Counter)
     failed: int = 0  # certificates with at least one error
     stopped: Stopped | None = None
     reason: str | None = None  # of the stop, for people
@@ -71,6 +77,16 @@ class Summary:
     def resume_token(self) -> str:
         """Where to go on: the first id that is not done."""
         return token.encode(self.next_id)
+
+    def add_errors(self, problems: Sequence[Problem]) -> None:
+        """Counts errors, and keeps them while there is room."""
+        self.causes.update(problem.cause for problem in problems)
+        self.errors += problems[: max(0, self.most_listed - len(self.errors))]
+
+    @property
+    def errors_left_out(self) -> Counter[str]:
+        """Errors that are counted, and not kept, by cause."""
+        return self.causes - Counter(problem.cause for problem in self.errors)
 
     def stop(self, stopped: Stopped, reason: str) -> None:
         """Says that the run must end, and why; the first reason stands."""
@@ -105,6 +121,7 @@ class Run:
     concurrency: int
     pace: Pace | None = None  # cool-downs, which need `control`
     complete: bool = True  # nothing has been met yet that another attempt could mend
+    unreadable: UnreadableFileError | None = None  # the first file that the disk did not give, which ends the run
     _in_flight: deque[Batch] = field(default_factory=deque)
     _left: float = _LAST_UPLOADS_SECONDS
 
@@ -113,6 +130,7 @@ class Run:
 
         Raises:
             CatalogueError: the database stayed away; the summary stands as of the last batch that was marked.
+            UnreadableFileError: a local file could not be read; what was begun is done, and the token is not past it.
         """
         self.summary.next_id = self.selection.start_id
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="upload")
@@ -121,12 +139,14 @@ class Run:
                 self._in_flight.append(batch)
                 if len(self._in_flight) == _IN_FLIGHT:
                     self._finish(self._in_flight.popleft())
-                if self.summary.stopped:
+                if self.summary.stopped or self.unreadable:
                     break
             while self._in_flight:
                 self._finish(self._in_flight.popleft())
             if self.stopping.is_set():
                 self.summary.stop("signal", "interrupted")
+            if self.unreadable:
+                raise self.unreadable
         except LockLostError as error:
             self.summary.stop("lock", str(error))
         finally:
@@ -171,7 +191,7 @@ class Run:
         """Whether a signal or a finished batch ends the run; a batch that is done need not wait for the next one."""
         while self._in_flight and all(future.done() for future in self._in_flight[0].futures):
             self._finish(self._in_flight.popleft())
-        return self.stopping.is_set() or self.summary.stopped is not None
+        return self.stopping.is_set() or self.summary.stopped is not None or self.unreadable is not None
 
     def may_start(self, rows: int, ended: Callable[[], bool]) -> bool:
         """Whether the next `rows` may be begun, by kill switch, orders and signals; the summary says why not.
@@ -188,9 +208,9 @@ class Run:
             return self.summary.stopped is not None
 
         begins = self.control.before_batch(rows, halted) if self.control else not halted()
-        if not begins:
+        if not begins and self.unreadable is None:
             self.summary.stop("signal", "interrupted" if self.stopping.is_set() else "aborted by `cutover abort`")
-        return self.summary.stopped is None
+        return begins
 
     def tell(self, batch: Batch) -> None:
         """Reports a batch that is done, and counted."""
@@ -237,13 +257,22 @@ class Run:
                 self.summary.stop("signal", "interrupted")
             if self.summary.stopped:
                 _cancel(batch)
-            done, _ = concurrent.futures.wait([future], timeout=_SIGNAL_SECONDS)
-            if done:
-                return None if future.cancelled() else future.result()
+            if not future.done():
+                concurrent.futures.wait([future], timeout=_SIGNAL_SECONDS)
+            if future.done():
+                return None if future.cancelled() else self._outcome(future)
             if self.stopping.is_set():
                 self._left -= _SIGNAL_SECONDS
                 if self._left < 0:
                     return None
+
+    def _outcome(self, future: Future[Outcome]) -> Outcome | None:
+        """What became of a row; None, as of one that was never begun, if a file of it could not be read."""
+        try:
+            return future.result()
+        except UnreadableFileError as error:
+            self.unreadable = self.unreadable or error
+            return None
 
     def _count(self, outcome: Outcome, unmarked: Problem | None) -> set[str]:
         """Adds a row to the summary and returns the causes why it is not done; `unmarked` says why it has no mark."""
@@ -254,7 +283,7 @@ class Run:
         summary.objects_already_equal += len(outcome.stored) - len(uploaded)
         summary.bytes += sum(stored.size for stored in uploaded)
         problems = outcome.problems or ((unmarked,) if unmarked else ())
-        summary.errors += problems
+        summary.add_errors(problems)
         summary.failed += bool(problems)
         summary.migrated += not problems
         return {problem.cause for problem in problems}

@@ -17,7 +17,8 @@ from cutover.backfill.report import Report, document, duration
 from cutover.backfill.run import Run, Summary
 from cutover.catalogue import Catalogue, CatalogueError, Selection
 from cutover.control import Control, batch_rows
-from cutover.exit_codes import ExitCode
+from cutover.exit_codes import CommandError, ExitCode
+from cutover.local_files import UnreadableFileError
 from cutover.migration import Migrator
 from cutover.object_store import ObjectStore
 from cutover.stopping import asked_to_stop, interrupted_at_once, leave_at_once
@@ -44,7 +45,8 @@ class Session:
 
     def __init__(self, options: argparse.Namespace, values: settings.Settings, table: Plan) -> None:
         self._options, self._values, self._table = options, values, table
-        self._summary = Summary(dry_run=options.dry_run, start_id=options.start_id, next_id=options.start_id)
+        start, most_listed = options.start_id, table.data_tools.most_listed
+        self._summary = Summary(dry_run=options.dry_run, start_id=start, most_listed=most_listed, next_id=start)
 
     def run(self) -> int:
         """Takes the lock, runs, reports, and returns the exit code.
@@ -78,7 +80,7 @@ class Session:
         self._end(report)
         if failure is not None:
             print(f"cutover: {failure}", file=sys.stderr)
-        code = ExitCode.ERROR if failure is not None else self._exit_code()
+        code = failure.exit_code if failure is not None else self._exit_code()
         if summary.stopped == "signal":
             leave_at_once(code)
         return code
@@ -98,11 +100,11 @@ class Session:
 
     def _execute(
         self, catalogue: Catalogue, selection: Selection, report: Report, pace: Pace | None
-    ) -> CatalogueError | SchedulerError | None:
-        """Runs, and returns why it broke off, if the database or the workers stayed away."""
+    ) -> CommandError | None:
+        """Runs, and returns why it broke off, if the database, the workers or the disk failed it."""
         options, tools = self._options, self._table.data_tools
         try:
-            migrator = self._migrator()
+            migrator = self._migrator(catalogue)
         except KeyboardInterrupt:
             self._summary.stop("signal", "interrupted before anything was stored")
             return None
@@ -128,7 +130,7 @@ class Session:
                 self._spread(run) if options.scheduler else run.execute()
                 if self._summary.stopped != "lock":
                     self._summary.already_migrated = self._already_migrated(catalogue, selection)
-            except (CatalogueError, SchedulerError) as error:
+            except (CatalogueError, SchedulerError, UnreadableFileError) as error:
                 return error
             except KeyboardInterrupt:  # the second signal
                 self._summary.stopped, self._summary.reason = "signal", "interrupted twice, without waiting"
@@ -142,14 +144,16 @@ class Session:
         options = self._options
         return None if options.run_size is None or options.dry_run else Pace(options.run_size, options.cooldown)
 
-    def _migrator(self) -> Migrator:
+    def _migrator(self, catalogue: Catalogue) -> Migrator:
         options = self._options
+        accepted = [row.id for row in Accepted(self._values).covered(catalogue)]
         store = ObjectStore(self._values, LOCK, connections=options.concurrency)
         return Migrator.for_server(
             self._values,
             self._table.data_tools,
             store,
             LOCK,
+            shared=catalogue.shared_names(accepted=accepted),
             dry_run=options.dry_run,
             verify=options.verify_hash,
             repair=options.repair,
@@ -197,9 +201,8 @@ class Session:
 
     def _without_accepted(self, catalogue: Catalogue, selection: Selection) -> Selection:
         """The selection without the rows that are accepted as not migrated; the summary counts them."""
-        accepted = Accepted(self._values)
-        rows = [row for row in catalogue.by_id(accepted.ids()) if row.migrated_at is None and accepted.covers(row)]
-        covered = tuple(row.id for row in rows)
+        rows = Accepted(self._values).covered(catalogue)
+        covered = tuple(row.id for row in rows if row.migrated_at is None)
         if covered:
             self._summary.accepted = catalogue.count(dataclasses.replace(selection, ids=covered, limit=None))
         return dataclasses.replace(selection, accepted=covered)

@@ -21,6 +21,7 @@ from cutover.backfill.errors import SchedulerError
 from cutover.backfill.failure_stop import FailureStop
 from cutover.backfill.run import Run, Summary
 from cutover.catalogue import Catalogue, CatalogueError, Selection
+from cutover.local_files import UnreadableFileError
 from cutover.migration import Migrator, Outcome
 from cutover.object_store import ObjectStore, ObjectStoreError
 from cutover.settings import SettingsError
@@ -55,6 +56,7 @@ class Order:
     pending: bool | None
     batch_size: int
     concurrency: int
+    shared: tuple[tuple[str, tuple[int, int]], ...]  # names that stand twice in the table, and whose they are
 
     @classmethod
     def of(cls, run: Run, values: Settings, *, verify: bool, repair: bool) -> Self:
@@ -71,6 +73,7 @@ class Order:
             pending=run.selection.pending,
             batch_size=run.batch_size,
             concurrency=run.concurrency,
+            shared=tuple(run.migrator.shared.items()),
         )
 
 
@@ -107,7 +110,7 @@ def run(order: Order, shard: Shard) -> Result:
     then the shards that have begun go on to their end.
 
     Raises:
-        SchedulerError: the settings, the database or S3 of this worker failed it; the sentence has its address.
+        SchedulerError: settings, database, S3 or disk of this worker failed it; the sentence has its address.
     """
     try:
         values = _settings(order)
@@ -117,7 +120,7 @@ def run(order: Order, shard: Shard) -> Result:
             result = _run(order, shard, _Worker(values, _migrator(order), catalogue, stopping))
         if result.summary.stopped == "lock":
             raise CatalogueError(result.summary.reason)
-    except (SettingsError, CatalogueError, ObjectStoreError) as error:
+    except (SettingsError, CatalogueError, ObjectStoreError, UnreadableFileError) as error:
         raise SchedulerError(f"worker {get_worker().address}: {error}") from None
     return result
 
@@ -136,7 +139,7 @@ def _run(order: Order, shard: Shard, worker: _Worker) -> Result:
     table, values = plan.load(), worker.settings
     done = _done_before(order, shard, worker.catalogue)
     outcomes = [Outcome(row, (), (), attempted=False) for row in done]
-    summary = Summary(dry_run=order.dry_run, start_id=shard.ids[0])
+    summary = Summary(dry_run=order.dry_run, start_id=shard.ids[0], most_listed=table.data_tools.most_listed)
 
     def report(batch: Batch, _summary: Summary) -> None:
         # Only a dry run tells of every file.
@@ -190,7 +193,14 @@ def _migrator(order: Order) -> Migrator:
     values, tools = _settings(order), plan.load().data_tools
     store = ObjectStore(values, "backfill", connections=order.concurrency)
     return Migrator.for_server(
-        values, tools, store, "backfill", dry_run=order.dry_run, verify=order.verify, repair=order.repair
+        values,
+        tools,
+        store,
+        "backfill",
+        shared=dict(order.shared),
+        dry_run=order.dry_run,
+        verify=order.verify,
+        repair=order.repair,
     )
 
 

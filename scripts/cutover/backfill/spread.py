@@ -136,8 +136,9 @@ class Spread:
             return
         summary, result = self._run.summary, future.result()
         part = result.summary
-        for name in ("migrated", "failed", "objects_uploaded", "objects_already_equal", "bytes", "errors"):
+        for name in ("migrated", "failed", "objects_uploaded", "objects_already_equal", "bytes", "causes"):
             setattr(summary, name, getattr(summary, name) + getattr(part, name))
+        summary.errors += part.errors[: max(0, summary.most_listed - len(summary.errors))]
         summary.last_id = max(summary.last_id, part.last_id)
         summary.errors.sort(key=lambda problem: problem.certificate_id)
         if part.stopped is not None and part.reason is not None:

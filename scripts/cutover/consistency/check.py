@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -12,16 +12,17 @@ from cutover.accepted import Accepted
 from cutover.catalogue import Catalogue, Selection
 from cutover.consistency.confirm import Confirmation
 from cutover.consistency.inventory import Inventory
-from cutover.consistency.merge import Kind, Merge, Suspect
-from cutover.consistency.report import Report
+from cutover.consistency.merge import Merge
+from cutover.consistency.report import Findings, Report
 from cutover.consistency.sample import Sample, Sampler
 from cutover.consistency.streams import mapped, read_ahead
+from cutover.consistency.suspects import Kind, Suspect, Suspects
 from cutover.consistency.witnesses import Testimonies
 from cutover.object_store import ObjectStore
 from cutover.settings import flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from cutover.plan import Plan
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, int, int], None]
 
-__all__ = ["Request", "any_seed", "check", "one_a_key"]
+__all__ = ["Request", "any_seed", "check"]
 
 
 def any_seed() -> int:
@@ -52,11 +53,10 @@ class Request:
 
 
 class Hashed(NamedTuple):
-    """How many files were asked for their hashes, how many of them had two witnesses, and who disagreed."""
+    """How many files were asked for their hashes, and how many of them had two witnesses."""
 
     asked: int
     sampled: int
-    suspects: list[Suspect]
 
 
 def check(settings: Settings, table: Plan, request: Request, progress: Progress) -> Report:
@@ -81,9 +81,11 @@ def check(settings: Settings, table: Plan, request: Request, progress: Progress)
         read_ahead(inventory.objects() if inventory else store.list()) as objects,
         Catalogue(settings, read_only=True) as catalogue,
         Sampler(request.sample, request.seed) as sampler,
+        Suspects() as suspects,
     ):
         rows = catalogue.count(Selection(pending=None))
         counts = Merge(
+            suspects,
             str(settings.media_root),
             swept_before=_swept_before(settings, table),
             as_of=inventory.as_of if inventory else None,
@@ -92,35 +94,20 @@ def check(settings: Settings, table: Plan, request: Request, progress: Progress)
         for keys in counts.run(catalogue.keys(), objects):
             progress("keys", keys, 2 * rows)
         witnesses = Testimonies(settings, store, download=request.sample.whole)
-        hashed = _hash(witnesses, sampler, tools.concurrency, progress)
-        confirmation = Confirmation(catalogue, accepted, counts.as_of or began)
-        findings = one_a_key(confirmation.of([*counts.suspects, *hashed.suspects]))
+        hashed = _hash(witnesses, sampler, suspects, tools.concurrency, progress)
+        Confirmation(catalogue, accepted, counts.as_of or began).sift(suspects)
+        findings = Findings.of(suspects, tools.most_listed)
     return Report(
         bucket=settings.bucket,
         rows=rows,
         counts=counts,
-        findings=tuple(findings),
+        findings=findings,
         asked=hashed.asked,
         sampled=hashed.sampled,
         seed=request.seed if request.sample else None,
         accepted=tuple(accepted.records()),
         duration=time.monotonic() - started,
     )
-
-
-def one_a_key(findings: Iterable[Suspect]) -> list[Suspect]:
-    """The findings, those of one kind and key as one, which has what all their witnesses said: sizes, hashes, owners.
-
-    Of two the later one says who is in doubt: hashes, which come last, name the wrong copy, and sizes do not.
-    """
-    merged: dict[tuple[Kind, str], Suspect] = {}
-    for finding in findings:
-        earlier = merged.get((finding.kind, finding.key))
-        said = finding.witnesses
-        if earlier is not None:
-            said = said | earlier.witnesses | said  # in this order, and with its own words where both have some
-        merged[finding.kind, finding.key] = replace(finding, witnesses=said)
-    return list(merged.values())
 
 
 def _swept_before(settings: Settings, table: Plan) -> datetime:
@@ -133,14 +120,14 @@ def _swept_before(settings: Settings, table: Plan) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=table.data_tools.sweep.grace_seconds)
 
 
-def _hash(witnesses: Testimonies, sampler: Sampler, threads: int, progress: Progress) -> Hashed:
-    """Asks the witnesses of all files that were drawn."""
-    drawn, asked, sampled, suspects = len(sampler), 0, 0, []
+def _hash(witnesses: Testimonies, sampler: Sampler, suspects: Suspects, threads: int, progress: Progress) -> Hashed:
+    """Asks the witnesses of all files that were drawn; those on which they disagree are suspects."""
+    drawn, asked, sampled = len(sampler), 0, 0
     for testimony in mapped(witnesses.of, sampler.files(), threads):
         asked += 1
         sampled += testimony.measured
         if doubtful := testimony.disagrees:
             file = testimony.file
-            suspects.append(Suspect(Kind.DIFFERENT, file.key, file.certificate_id, testimony.witnesses, doubtful))
+            suspects.add(Suspect(Kind.DIFFERENT, file.key, file.certificate_id, testimony.witnesses, doubtful))
         progress("hashes", asked, drawn)
-    return Hashed(asked, sampled, suspects)
+    return Hashed(asked, sampled)

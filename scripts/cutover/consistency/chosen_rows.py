@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from cutover.accepted import Accepted
 from cutover.consistency.confirm import Confirmation
-from cutover.consistency.merge import Kind, Suspect
 from cutover.consistency.sample import SampledFile
 from cutover.consistency.streams import mapped
+from cutover.consistency.suspects import Kind, Suspect, Suspects
 from cutover.consistency.witnesses import S3, Testimonies
 from cutover.exit_codes import ExitCode
 from cutover.object_store import ObjectHashes, ObjectStore
@@ -157,28 +157,30 @@ def compare(
     def ask(file: SampledFile) -> Testimony:
         return (by_download if file.key in in_full else by_checksum).of(file)
 
-    suspects = []
-    for number, testimony in enumerate(mapped(ask, files, reading.threads), start=1):
-        suspects += _judge(testimony, found, marked=testimony.file.certificate_id in marked)
-        progress("files", number, len(files))
-    found.different = Confirmation(catalogue, accepted, as_of=None).of(suspects)
+    with Suspects() as suspects:
+        for number, testimony in enumerate(mapped(ask, files, reading.threads), start=1):
+            if suspect := _judge(testimony, found, marked=testimony.file.certificate_id in marked):
+                suspects.add(suspect)
+            progress("files", number, len(files))
+        Confirmation(catalogue, accepted, as_of=None).sift(suspects)
+        found.different = [one for batch in suspects.batches(list(Kind)) for one in batch.values()]
     found.downloaded, found.duration = len(store.downloaded), time.monotonic() - started
     return found
 
 
-def _judge(testimony: Testimony, found: Comparison, *, marked: bool) -> list[Suspect]:
+def _judge(testimony: Testimony, found: Comparison, *, marked: bool) -> Suspect | None:
     """Counts a file; gives it back if it disagrees."""
     file, stored = testimony.file, testimony.witnesses[S3]
     if stored is None and not marked:
-        return []
+        return None
     found.measured += testimony.measured
     # Without a local copy nobody contradicts the absent object of a PNG; its row's mark does.
     disagrees = testimony.disagrees or ((S3,) if stored is None else ())
     if disagrees:
         kind = Kind.MISSING if stored is None else Kind.DIFFERENT
-        return [Suspect(kind, file.key, file.certificate_id, testimony.witnesses, disagrees)]
+        return Suspect(kind, file.key, file.certificate_id, testimony.witnesses, disagrees)
     if testimony.measured:
         found.manifest[file.key] = str(stored)
     else:
         found.unproven.append(file.key)
-    return []
+    return None

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from cutover.consistency.merge import Kind
+from cutover.consistency.suspects import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     from cutover.accepted import Accepted
     from cutover.catalogue import Catalogue, Certificate
-    from cutover.consistency.merge import Suspect
+    from cutover.consistency.suspects import Suspect, Suspects
 
 __all__ = ["Confirmation"]
 
 # An object is stored before its row is committed, and before a backfill marks it: how long a save may be under way (the
 # storage class gives it about a second in S3, and the rest of the application's transaction is as short), or a batch.
 SETTLE_SECONDS = 3
-_BATCH = 1000  # suspects looked up at once
 _MOST_ORPHANS = 10_000  # so many are no traffic, and the table has no index by name
 
 
@@ -40,28 +38,29 @@ class Confirmation:
     accepted: Accepted
     as_of: datetime | None
 
-    def of(self, suspects: Sequence[Suspect]) -> list[Suspect]:
-        """The suspects that still are, of no accepted row."""
-        found = list(self._of_rows([suspect for suspect in suspects if suspect.certificate_id is not None]))
-        orphans = [suspect for suspect in suspects if suspect.certificate_id is None]
-        few = len(orphans) <= _MOST_ORPHANS
-        if few:
-            orphans = self._without_owner(orphans)
-        unmarked = any(suspect.kind is Kind.UNMARKED_PRESENT for suspect in found)
-        if unmarked or (few and orphans):
+    def sift(self, suspects: Suspects) -> None:
+        """Drops those that are none any more, or are of an accepted row."""
+        few = suspects.count(Kind.ORPHANED) <= _MOST_ORPHANS
+        self._sift(suspects, [kind for kind in Kind if few or kind is not Kind.ORPHANED])
+        settling = [Kind.UNMARKED_PRESENT, Kind.ORPHANED] if few else [Kind.UNMARKED_PRESENT]
+        if any(suspects.count(kind) for kind in settling):
             time.sleep(SETTLE_SECONDS)
-            found = list(self._of_rows(found)) if unmarked else found
-            orphans = self._without_owner(orphans) if few else orphans
-        return found + orphans
+            self._sift(suspects, settling)
 
-    def _of_rows(self, suspects: Sequence[Suspect]) -> Iterator[Suspect]:
-        for batch in _batches(suspects):
-            ids = {suspect.certificate_id for suspect in batch if suspect.certificate_id is not None}
-            rows = {row.id: row for row in self.catalogue.by_id(ids)}
-            for suspect in batch:
-                row = rows.get(suspect.certificate_id or 0)
-                if row is not None and self._still(suspect, row):
-                    yield suspect
+    def _sift(self, suspects: Suspects, kinds: Collection[Kind]) -> None:
+        for batch in suspects.batches(kinds):
+            still = self._owned(batch) | self._without_owner(batch)
+            suspects.drop(batch.keys() - still)
+
+    def _owned(self, batch: Mapping[int, Suspect]) -> set[int]:
+        """The numbers of those that have a row, and still are what was seen of it."""
+        ids = {suspect.certificate_id for suspect in batch.values() if suspect.certificate_id is not None}
+        rows = {row.id: row for row in self.catalogue.by_id(ids)}
+        return {
+            number
+            for number, suspect in batch.items()
+            if (row := rows.get(suspect.certificate_id or 0)) is not None and self._still(suspect, row)
+        }
 
     def _still(self, suspect: Suspect, row: Certificate) -> bool:
         if suspect.key not in {file.key for file in row.files} or self.accepted.covers(row):
@@ -72,17 +71,9 @@ class Confirmation:
             return row.migrated_at is None
         return True
 
-    def _without_owner(self, orphans: Sequence[Suspect]) -> list[Suspect]:
-        """Those that no row owns; a row that came after the table was read is too young to be marked."""
-        left = []
-        for batch in _batches(orphans):
-            rows = self.catalogue.by_keys([suspect.key for suspect in batch])
-            owned = {file.key for row in rows for file in row.files}
-            left += [suspect for suspect in batch if suspect.key not in owned]
-        return left
-
-
-def _batches(suspects: Sequence[Suspect]) -> Iterator[list[Suspect]]:
-    left = iter(suspects)
-    while batch := list(islice(left, _BATCH)):
-        yield batch
+    def _without_owner(self, batch: Mapping[int, Suspect]) -> set[int]:
+        """The numbers of the orphans that no row owns; one that came after the table was read is too young to count."""
+        orphans = {number: suspect.key for number, suspect in batch.items() if suspect.certificate_id is None}
+        rows = self.catalogue.by_keys(orphans.values()) if orphans else []
+        owned = {file.key for row in rows for file in row.files}
+        return {number for number, key in orphans.items() if key not in owned}

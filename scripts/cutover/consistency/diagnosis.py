@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from cutover.consistency.witnesses import HASH, LOCAL, S3, S3_RECORDED
 
 if TYPE_CHECKING:
-    from cutover.consistency.merge import Witnesses
+    from cutover.consistency.suspects import Witnesses
     from cutover.consistency.witnesses import Testimony
 
 __all__ = ["Action", "Diagnosis", "Trust", "diagnose"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cutover.consistency.sample import SampledFile
 from cutover.consistency.streams import pairs
+from cutover.consistency.suspects import Kind, Suspect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -17,44 +17,25 @@ if TYPE_CHECKING:
 
     from cutover.catalogue import CatalogueKey
     from cutover.consistency.sample import Sampler
+    from cutover.consistency.suspects import Suspects, Witnesses
     from cutover.object_store import ListedObject
 
-__all__ = ["UNKNOWN_SIZE", "Kind", "Merge", "Suspect", "Witnesses"]
+__all__ = ["UNKNOWN_SIZE", "Merge"]
 
 UNKNOWN_SIZE = -1  # of an object, in a listing that has no sizes
 _TOLD_EVERY = 10_000  # keys between two words on how far it is
-Witnesses = dict[str, str | int | list[int] | None]
-
-
-class Kind(StrEnum):
-    """How table and bucket can disagree on a key."""
-
-    MISSING = "missing"
-    ORPHANED = "orphaned"
-    DIFFERENT = "different"
-    UNMARKED_PRESENT = "unmarked_present"
-
-
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A key on which table and bucket disagreed when they were read; `disagrees` names the witnesses in doubt."""
-
-    kind: Kind
-    key: str
-    certificate_id: int | None = None
-    witnesses: Witnesses = field(default_factory=dict)
-    disagrees: tuple[str, ...] = ()
 
 
 @dataclass
 class Merge:
-    """Counts of keys, and those that are suspect.
+    """Counts of keys; those that are suspect are added to `suspects`.
 
     Args of the constructor are what the judgement needs: where local files are, the time before which an unmarked row
     must have been swept, the time after which the listing says nothing of a row (None: it is fresh), and who draws
     the sample (None: nobody).
     """
 
+    suspects: Suspects
     media_root: str
     swept_before: datetime
     as_of: datetime | None = None
@@ -66,7 +47,6 @@ class Merge:
     pending_old: int = 0  # of these, older than the sweep's grace
     not_judged: int = 0  # not there, and newer than the listing
     without_local: int = 0  # there, and no local file
-    suspects: list[Suspect] = field(default_factory=list)
 
     @property
     def keys(self) -> int:
@@ -96,19 +76,19 @@ class Merge:
     def _orphan(self, found: ListedObject | None) -> None:
         if found is not None and not (found.size == 0 and found.key.endswith("/")):  # a "folder" made in the console
             self.objects += 1
-            self.suspects.append(Suspect(Kind.ORPHANED, found.key))
+            self.suspects.add(Suspect(Kind.ORPHANED, found.key))
 
     def _duplicate(self, row: CatalogueKey, other: CatalogueKey) -> None:
         """Two rows own one name: at most one of them can have its own file."""
         owners: Witnesses = {"certificate_ids": [other.certificate_id, row.certificate_id]}
-        self.suspects.append(Suspect(Kind.DIFFERENT, row.key, row.certificate_id, owners, ("certificate_ids",)))
+        self.suspects.add(Suspect(Kind.DIFFERENT, row.key, row.certificate_id, owners, ("certificate_ids",)))
 
     def _absent(self, row: CatalogueKey) -> None:
         self.absent += 1
         if self.as_of is not None and row.created_at > self.as_of:
             self.not_judged += 1
         elif row.marked:
-            self.suspects.append(Suspect(Kind.MISSING, row.key, row.certificate_id))
+            self.suspects.add(Suspect(Kind.MISSING, row.key, row.certificate_id))
         else:
             self.pending += 1
             self.pending_old += row.created_at < self.swept_before
@@ -118,7 +98,7 @@ class Merge:
         if row.marked:
             self.agreed += 1
         elif row.created_at < self.swept_before:
-            self.suspects.append(Suspect(Kind.UNMARKED_PRESENT, row.key, row.certificate_id))
+            self.suspects.add(Suspect(Kind.UNMARKED_PRESENT, row.key, row.certificate_id))
         local = local_size(self.media_root, row.key)
         self.without_local += local is None
         # A certificate is never empty, so that an empty object is wrong even where no local file says so.
@@ -127,7 +107,7 @@ class Merge:
         if wrong:
             sizes: Witnesses = {"local_bytes": local, "s3_bytes": size}
             doubtful = ("s3",) if local is None else ("local", "s3")
-            self.suspects.append(Suspect(Kind.DIFFERENT, row.key, row.certificate_id, sizes, doubtful))
+            self.suspects.add(Suspect(Kind.DIFFERENT, row.key, row.certificate_id, sizes, doubtful))
         if self.sampler is not None:
             file = SampledFile(row.key, row.certificate_id, row.is_pdf, row.certificate_hash)
             (self.sampler.take if wrong else self.sampler.offer)(file)  # the hashes tell which copy is the wrong one

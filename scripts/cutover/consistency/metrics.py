@@ -28,7 +28,7 @@ def measured(table: Plan, report: Report | None) -> list[tuple[str, float]]:
     if report.verdict is Verdict.INCONCLUSIVE:
         return [ratio]  # it ran and read every key; before the first migration nothing can be compared
     passed = report.verdict is Verdict.PASS
-    counter = (SUCCESS, 1) if passed else (table.metrics["consistency_issues"], len(report.findings))
+    counter = (SUCCESS, 1) if passed else (table.metrics["consistency_issues"], report.findings.total)
     return [counter, ratio]
 
 

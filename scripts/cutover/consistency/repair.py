@@ -6,12 +6,11 @@ the row are proven in S3.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutover import local_files
+from cutover import local_files, plan
 from cutover.consistency.diagnosis import Action, diagnose
 from cutover.consistency.errors import ConsistencyError, RefusedError
 from cutover.consistency.local_copy import replace
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Repair"]
 
 _CONNECTIONS = 2  # one certificate has two files
+_BLOCK = 1 << 20  # bytes of an object read at once
 
 
 class Repair:
@@ -78,25 +78,33 @@ class Repair:
         return bool(self._catalogue.mark([row]))
 
     def _upload(self, row: Certificate, diagnosis: Diagnosis) -> None:
-        file = local_files.read(self._settings.media_root, diagnosis.key)
+        hold = plan.load().data_tools.streamed_above_bytes
+        try:
+            file = local_files.read(self._settings.media_root, diagnosis.key, hold=hold)
+        except local_files.ChangedWhileReadError as error:
+            raise _changed(diagnosis) from error
         if file is None or file.sha256 != diagnosis.sha256:
             raise _changed(diagnosis)
         uploader = Uploader(self._settings, "repair", encrypt=examine(self._settings).encrypts)
         try:
-            uploader.put(diagnosis.key, file.body, replace=True)
+            uploader.put(file, replace=True)
+        except local_files.ChangedWhileReadError as error:
+            raise _changed(diagnosis) from error
         except ObjectStoreError:
             self._catalogue.unmark(row)  # else customers are sent to an object that is known to be wrong
             raise
 
     def _restore(self, diagnosis: Diagnosis) -> None:
+        def accept(sha256: str) -> None:
+            if sha256 != diagnosis.sha256:
+                raise _changed(diagnosis)
+
         try:
             answer = self._store.client.get_object(Bucket=self._settings.bucket, Key=diagnosis.key)
-            body = answer["Body"].read()
+            blocks = answer["Body"].iter_chunks(_BLOCK)
+            replace(self._settings.media_root, diagnosis.key, blocks, accept)
         except (ClientError, BotoCoreError) as error:
             raise self._store.error(diagnosis.key, error) from error
-        if hashlib.sha256(body).hexdigest() != diagnosis.sha256:
-            raise _changed(diagnosis)
-        replace(self._settings.media_root, diagnosis.key, body)
 
 
 def _check_name(row: Certificate, key: str) -> None:

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from cutover.backfill.report import duration
-from cutover.consistency.merge import Kind
+from cutover.consistency.suspects import Kind
 from cutover.gates import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cutover.accepted import Acceptance
-    from cutover.consistency.merge import Merge, Suspect
+    from cutover.consistency.merge import Merge
+    from cutover.consistency.suspects import Suspect, Suspects
     from cutover.plan import Plan
 
-__all__ = ["FIELDS", "Report"]
+__all__ = ["FIELDS", "Findings", "Report"]
 
 FIELDS = (
     *("verdict", "rows", "objects", "db_count", "s3_count", "sampled"),
-    *("missing", "orphaned", "different", "unmarked_present", "marked_absent", "accepted", "duration_s"),
+    *("missing", "orphaned", "different", "unmarked_present", "marked_absent", "left_out"),
+    *("accepted", "duration_s"),
 )
-_SHOWN = 20  # keys of a kind in the lines for people; the JSON document has them all
+_SHOWN = 20  # keys of a kind in the lines for people; the JSON document has more
 _HEADINGS = {
     Kind.MISSING: "missing: the row is marked as migrated, and S3 has no such object; cutover repair --key KEY",
     Kind.ORPHANED: "orphaned: the object belongs to no row; a certificate deleted, or forgotten by a database restore: "
@@ -35,13 +37,43 @@ _HEADINGS = {
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What disagrees: the first keys of each kind, how many of it there are, and how many keys of all kinds."""
+
+    listed: dict[Kind, list[Suspect]]
+    counts: dict[Kind, int]
+    keys: int
+
+    @classmethod
+    def of(cls, suspects: Suspects, most_listed: int) -> Self:
+        """The findings when no suspect is to be dropped any more; `most_listed` keys of each kind are kept."""
+        listed = {kind: suspects.first(kind, most_listed) for kind in Kind}
+        return cls(listed, {kind: suspects.count(kind) for kind in Kind}, suspects.keys())
+
+    def __bool__(self) -> bool:
+        """Whether anything disagrees."""
+        return self.keys > 0
+
+    @property
+    def total(self) -> int:
+        """Findings of all kinds; a key can be one of each."""
+        return sum(self.counts.values())
+
+    @property
+    def left_out(self) -> dict[Kind, int]:
+        """How many of a kind are counted, and not listed; the kinds of which all are listed are not named."""
+        rest = {kind: count - len(self.listed[kind]) for kind, count in self.counts.items()}
+        return {kind: count for kind, count in rest.items() if count}
+
+
+@dataclass(frozen=True)
 class Report:
     """A finished check. Counts are of keys (files), `rows` of certificates; `duration` is in seconds."""
 
     bucket: str
     rows: int
     counts: Merge
-    findings: tuple[Suspect, ...]
+    findings: Findings
     asked: int  # files whose witnesses were asked
     sampled: int  # of these, with two witnesses at least
     seed: int | None  # of the sample; None where none was to be drawn
@@ -64,29 +96,24 @@ class Report:
             return f"no file had two witnesses to compare ({self.asked} asked)"
         return None
 
-    def of(self, kind: Kind) -> list[Suspect]:
-        """The findings of one kind."""
-        return [finding for finding in self.findings if finding.kind is kind]
-
     @property
     def db_count(self) -> int:
         """Files of rows that are marked as migrated, but for accepted rows that disagree."""
-        return self.counts.agreed + len(self.of(Kind.MISSING))
+        return self.counts.agreed + self.findings.counts[Kind.MISSING]
 
     @property
     def s3_count(self) -> int:
         """Objects that must belong to a marked row: without those of young unmarked rows and of accepted ones."""
-        return self.counts.agreed + len(self.of(Kind.ORPHANED)) + len(self.of(Kind.UNMARKED_PRESENT))
+        return self.counts.agreed + sum(self.findings.counts[kind] for kind in (Kind.ORPHANED, Kind.UNMARKED_PRESENT))
 
     @property
     def mismatch_ratio(self) -> float:
         """Keys that disagree ÷ all keys of table and bucket, 0 to 1."""
-        wrong = len({finding.key for finding in self.findings})
-        return wrong / self.counts.keys if self.counts.keys else 0.0
+        return self.findings.keys / self.counts.keys if self.counts.keys else 0.0
 
     def document(self) -> dict[str, Any]:
         """The JSON document of `check --json`."""
-        missing = [finding.key for finding in self.of(Kind.MISSING)]
+        keys = {kind: [finding.key for finding in found] for kind, found in self.findings.listed.items()}
         values = {
             "verdict": self.verdict.name,
             "rows": self.rows,
@@ -94,11 +121,12 @@ class Report:
             "db_count": self.db_count,
             "s3_count": self.s3_count,
             "sampled": self.sampled,
-            "missing": missing,
-            "orphaned": [finding.key for finding in self.of(Kind.ORPHANED)],
-            "different": [_difference(finding) for finding in self.of(Kind.DIFFERENT)],
-            "unmarked_present": [finding.key for finding in self.of(Kind.UNMARKED_PRESENT)],
-            "marked_absent": missing,
+            "missing": keys[Kind.MISSING],
+            "orphaned": keys[Kind.ORPHANED],
+            "different": [_difference(finding) for finding in self.findings.listed[Kind.DIFFERENT]],
+            "unmarked_present": keys[Kind.UNMARKED_PRESENT],
+            "marked_absent": keys[Kind.MISSING],
+            "left_out": self.findings.left_out,
             "accepted": [found.model_dump(mode="json") for found in self.accepted],
             "duration_s": round(self.duration, 3),
         }
@@ -135,17 +163,18 @@ class Report:
             yield "  no file was hashed"
 
     def _listed(self, kind: Kind) -> Iterator[str]:
-        found = self.of(kind)
-        if not found:
+        count = self.findings.counts[kind]
+        if not count:
             return
-        yield f"{len(found)} {_HEADINGS[kind]}"
-        for finding in found[:_SHOWN]:
+        yield f"{count} {_HEADINGS[kind]}"
+        listed = self.findings.listed[kind]
+        for finding in listed[:_SHOWN]:
             owner = f"  (certificate {finding.certificate_id})" if finding.certificate_id is not None else ""
             doubt = f"  in doubt: {' and '.join(finding.disagrees)}; " if finding.disagrees else ""
             said = ", ".join(f"{name} {value}" for name, value in finding.witnesses.items())
             yield f"  {finding.key}{owner}{doubt}{said}"
-        if len(found) > _SHOWN:
-            yield f"  … and {len(found) - _SHOWN} more (--json names all)"
+        if count > _SHOWN:
+            yield f"  … and {count - _SHOWN} more (--json names {len(listed)})"
 
     def _rollback(self, table: Plan) -> Iterator[str]:
         trigger = table.rollback_triggers["inconsistency"]

@@ -12,8 +12,8 @@ from cutover.consistency.errors import ConsistencyError
 from cutover.local_files import UnsafeNameError
 
 if TYPE_CHECKING:
-    from cutover.consistency.merge import Witnesses
     from cutover.consistency.sample import SampledFile
+    from cutover.consistency.suspects import Witnesses
     from cutover.object_store import ObjectHashes, ObjectStore
     from cutover.settings import Settings
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from cutover import plan, settings
-from cutover.arguments import natural, positive
+from cutover.arguments import moment, natural, positive
 from cutover.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def register(commands: Subparsers) -> None:
     parser.add_argument("--fraction", type=_fraction, metavar="R", help="and this share of all rows, 0 to 1")
     parser.add_argument(
         "--issued-before",
-        type=_moment,
+        type=moment,
         metavar="TIME",
         help="ISO 8601 with a zone; of the first rows those only, for later ones are the sweep's",
     )
@@ -136,16 +135,6 @@ def _fraction(text: str) -> Fraction:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 1")
     return share
-
-
-def _moment(text: str) -> datetime.datetime:
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time with a zone: write 2026-11-24T10:00:00Z")
-    return moment
 
 
 def _count_or_all(text: str) -> int | None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from cutover.catalogue import TABLE
+from cutover.catalogue import TABLE, check_url
 from cutover.doctor.finding import Finding, fail, ok
 from cutover.probe_store import TIMEOUT_SECONDS
+from cutover.settings import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +38,7 @@ def examine(settings: Settings) -> Finding:
     if not settings.database_url:
         return fail(check, "DATABASE_URL is not set: add it as the application has it")
     try:
+        check_url(settings.database_url)
         with psycopg.connect(
             settings.database_url,
             options="-c default_transaction_read_only=on",
@@ -50,10 +52,10 @@ def examine(settings: Settings) -> Finding:
                     (table,),
                 ).fetchall()
             )
+    except SettingsError as error:
+        return fail(check, str(error))
     except psycopg.OperationalError as error:
         return fail(check, " ".join(str(error).split()), "systemctl status postgresql")
-    except psycopg.ProgrammingError:  # its sentence may hold the password
-        return fail(check, "DATABASE_URL is no address of a PostgreSQL database: write it as the application has it")
     if not found:
         return fail(check, f"there is no table {table}, or this user may not see it", "python manage.py migrate")
     wrong = [

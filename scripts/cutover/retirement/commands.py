@@ -91,7 +91,7 @@ def _purge(commands: Subparsers, table: Retirement) -> None:
         f"{table.proof_seconds // 3600} hours. It is the one act that nothing takes back, so it asks for a phrase that "
         "names bucket and count; without --approve it only says which. Needs the flags as `quarantine` does.",
         f"  cutover purge {_ENV} --dry-run\n"
-        f'  cutover purge {_ENV} --approve "delete 19800 local copies of deltacrown-certificates-prod for ever"',
+        f"  cutover purge {_ENV} --approve delete-19800-local-copies-of-deltacrown-certificates-prod-for-ever",
     )
     parser.add_argument("--directory", type=Path, metavar="DIR", help="default: the quarantine in use")
     parser.add_argument(

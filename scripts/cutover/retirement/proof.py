@@ -10,16 +10,16 @@ from cutover.local_files import PREFIX
 from cutover.object_store import ObjectStoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
 
     from cutover.accepted import Accepted
-    from cutover.catalogue import Catalogue, Certificate, CertificateFile
+    from cutover.catalogue import Certificate, CertificateFile
     from cutover.local_files import Stamp
     from cutover.object_store import ObjectStore
 
-__all__ = ["Cause", "Left", "ProvenFile", "ProvenRow", "Prover", "UnprovenError", "shared_names"]
+__all__ = ["Cause", "Left", "ProvenFile", "ProvenRow", "Prover", "UnprovenError"]
 
 Cause = Literal[
     "accepted",
@@ -29,7 +29,6 @@ Cause = Literal[
     "conflict",
     "damaged_local",
     "damaged_object",
-    "missing_local",
     "missing_object",
     "no_certificate",
     "not_archived",
@@ -39,6 +38,7 @@ Cause = Literal[
     "s3_unavailable",
     "shared_name",
     "unmarked",
+    "unreadable_local",
     "unsafe_name",
 ]
 
@@ -79,16 +79,6 @@ class ProvenRow:
     files: tuple[ProvenFile, ...]
 
 
-def shared_names(catalogue: Catalogue) -> frozenset[str]:
-    """The names that two certificates have: proof for one of them says nothing of the other."""
-    shared, previous = set(), None
-    for found in catalogue.keys():  # noqa: SIM118 - no dictionary: a query
-        if found.key == previous:
-            shared.add(found.key)
-        previous = found.key
-    return frozenset(shared)
-
-
 class Prover:
     """Asks S3 and reads local copies, wherever they lie, in this very run. Threads may share it.
 
@@ -105,7 +95,7 @@ class Prover:
         store: ObjectStore,
         places: Sequence[Path],
         accepted: Accepted,
-        shared: frozenset[str],
+        shared: Collection[str],
         *,
         read_back: bool = False,
     ) -> None:
@@ -170,7 +160,7 @@ class Prover:
         found = {}
         try:
             for place in self._places:
-                local = local_files.read(place, key)
+                local = local_files.read(place, key, hold=0)
                 if local is not None:
                     found[place] = (local.sha256, local.stamp)
         except local_files.UnsafeNameError as error:
@@ -178,5 +168,5 @@ class Prover:
         except local_files.ChangedWhileReadError as error:
             raise UnprovenError("changed_while_read", str(error), key) from error
         except OSError as error:
-            raise UnprovenError("missing_local", f"it cannot be read: {error.strerror}", key) from error
+            raise UnprovenError("unreadable_local", f"it cannot be read: {error.strerror}", key) from error
         return found

@@ -13,7 +13,7 @@ from cutover.accepted import Accepted
 from cutover.retirement import tree
 from cutover.retirement.archive_proof import unarchived
 from cutover.retirement.ledger import Entry, Ledger
-from cutover.retirement.proof import Left, Prover, shared_names
+from cutover.retirement.proof import Left, Prover
 from cutover.retirement.run import all_for_s3
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Summary:
 
 def phrase(bucket: str, count: int) -> str:
     """What an operator has to write to delete `count` local copies of this bucket's certificates."""
-    return f"delete {count} local copies of {bucket} for ever"
+    return f"delete-{count}-local-copies-of-{bucket}-for-ever"
 
 
 def survey(values: Settings, directory: Path, *, days: int, archived: bool) -> Survey:
@@ -102,7 +102,7 @@ class Purge:
         self._ledger = Ledger(run.directory)
         roots = (run.directory, run.settings.media_root)
         # Nothing takes it back, so that S3's word is not enough.
-        self._prover = Prover(store, roots, Accepted(run.settings), shared_names(catalogue), read_back=True)
+        self._prover = Prover(store, roots, Accepted(run.settings), catalogue.shared_names(), read_back=True)
 
     def run(self, found: Survey, summary: Summary) -> None:
         """Proves and deletes batch by batch, into `summary`; what a killed run did not delete, the next one finds."""

@@ -15,7 +15,7 @@ from cutover.catalogue import Selection
 from cutover.local_files import ChangedWhileReadError, UnsafeNameError
 from cutover.retirement import tree
 from cutover.retirement.ledger import Entry, Ledger
-from cutover.retirement.proof import Left, Prover, shared_names
+from cutover.retirement.proof import Left, Prover
 from cutover.retirement.run import all_for_s3
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ class Opening(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be put aside: at most `limit` certificates (None: all), chosen at random if it is a `sample`."""
+    """What is to be put aside: at most `limit` certificates (None: all).
+
+    A `sample` is chosen at random from those that the site serves: revoked ones could not be downloaded.
+    """
 
     batch_size: int
     limit: int | None = None
@@ -62,6 +65,7 @@ class Summary:
     files: int = 0
     bytes: int = 0
     too_young: int = 0  # not marked yet, and younger than the sweep's grace
+    not_here: int = 0  # certificates without a file under MEDIA_ROOT: put aside before, or deleted since
     left: list[Left] = field(default_factory=list)
     stopped: str | None = None
     duration_s: float = 0.0
@@ -76,7 +80,7 @@ class Quarantine:
         self._media_root, self._directory = run.settings.media_root, run.directory
         self._ledger = Ledger(run.directory)
         roots = (self._media_root, self._directory)
-        self._prover = Prover(store, roots, Accepted(run.settings), shared_names(catalogue))
+        self._prover = Prover(store, roots, Accepted(run.settings), catalogue.shared_names())
         self.summary = Summary(request.dry_run, str(run.directory))
         self._grace = timedelta(seconds=run.limits.sweep.grace_seconds)
 
@@ -101,7 +105,7 @@ class Quarantine:
         if not self._request.sample:
             yield from self._catalogue.pages(Selection(pending=None), size)
             return
-        marked = self._catalogue.pages(Selection(pending=False), _IDS_AT_ONCE)
+        marked = self._catalogue.pages(Selection(pending=False, downloadable=True), _IDS_AT_ONCE)
         ids = [row.id for page in marked for row in page]
         random.SystemRandom().shuffle(ids)
         for start in range(0, len(ids), size):
@@ -126,9 +130,11 @@ class Quarantine:
             self.summary.too_young += 1
             return False
         try:
-            return any(local_files.stamp(self._media_root, file.key) for file in row.files)
+            is_here = any(local_files.stamp(self._media_root, file.key) for file in row.files)
         except (UnsafeNameError, OSError):
             return True  # the proof will say what is wrong with it
+        self.summary.not_here += not is_here
+        return is_here
 
     def _batch(self, rows: Sequence[Certificate], threads: ThreadPoolExecutor) -> None:
         proven, left = self._prover.prove_all(rows, threads)

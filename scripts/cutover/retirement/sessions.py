@@ -141,7 +141,7 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
         return report.ended(None, summary.left)
     if options.approve != wanted:
         report.purged(summary, as_json=options.json)
-        raise SettingsError(f'it deletes for ever, so it must be approved for just this: --approve "{wanted}"')
+        raise SettingsError(f"it deletes for ever, so it must be approved for just this: --approve {wanted}")
     print(f"cutover: IRREVERSIBLE: {wanted}; afterwards S3 and the archive have the only copies", file=sys.stderr)
     with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
         run = Run(values, table, directory, asked, progress, before)

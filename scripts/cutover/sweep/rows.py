@@ -54,7 +54,7 @@ def select(catalogue: Catalogue, accepted: Accepted, tools: DataTools, limit: in
     """
     now = datetime.now(UTC)
     since = now - timedelta(seconds=tools.sweep.lookback_seconds)
-    covered = tuple(row.id for row in catalogue.by_id(accepted.ids()) if accepted.covers(row))
+    covered = tuple(row.id for row in accepted.covered(catalogue))
     older = Unproven(since=since, until=since, older_too=True, accepted=covered, limit=tools.batch_size + 1)
     share = tools.sweep.stragglers_ratio * catalogue.count(Selection(pending=None))
     few = catalogue.count(older) <= min(tools.batch_size, share)
@@ -63,10 +63,19 @@ def select(catalogue: Catalogue, accepted: Accepted, tools: DataTools, limit: in
 
 
 class SweepMigrator(Migrator):
-    """Takes rows to S3; of a marked one whose local copies are retired it asks only that S3 has its objects."""
+    """Takes rows to S3, of which most are there; of a marked one without local copies only its objects are wanted."""
 
     def _advice(self, file: LocalFile) -> str:
         return f"look at both, then run `cutover repair --key {shlex.quote(file.name)}`"
+
+    def _store_one(self, file: LocalFile) -> bool:
+        """Asks S3 before it sends anything: dual-write has stored most files, and marked rows are met again all day."""
+        existing = self._kept(file.name)
+        if existing is None:
+            return super()._store_one(file)
+        if existing != file.sha256:
+            raise self._conflict(file, existing)
+        return False
 
     def migrate(self, row: Certificate) -> Outcome:
         """As Migrator does; a retired local copy is no problem while its object is there."""

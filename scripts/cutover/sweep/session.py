@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cutover import settings
 from cutover.accepted import Accepted
 from cutover.backfill.failure_stop import FailureStop
+from cutover.backfill.report import errors
 from cutover.backfill.run import Batch, Run, Summary
 from cutover.backfill.session import EXIT_CODES
 from cutover.catalogue import Catalogue, Selection
 from cutover.control import Control, batch_rows
 from cutover.exit_codes import ExitCode
+from cutover.local_files import UnreadableFileError
 from cutover.object_store import ObjectStore
 from cutover.stopping import asked_to_stop, interrupted_at_once, leave_at_once
 from cutover.sweep.rows import SweepMigrator, select
@@ -35,7 +36,8 @@ class Session:
 
     def __init__(self, options: argparse.Namespace, values: settings.Settings, table: Plan) -> None:
         self._options, self._values, self._table = options, values, table
-        self._summary = Summary(dry_run=options.dry_run, start_id=0)
+        self._summary = Summary(dry_run=options.dry_run, start_id=0, most_listed=table.data_tools.most_listed)
+        self._unreadable: UnreadableFileError | None = None
         self._verified_again = 0
 
     def run(self) -> int:
@@ -53,6 +55,9 @@ class Session:
             self._execute(catalogue)
             unmarked = catalogue.count(Selection())
         self._report(unmarked)
+        if self._unreadable is not None:
+            print(f"cutover: {self._unreadable}", file=sys.stderr)
+            return self._unreadable.exit_code
         if self._summary.stopped is not None:
             print(f"cutover: the sweep ended early: {self._reason()}", file=sys.stderr)
             code = EXIT_CODES[self._summary.stopped]
@@ -64,12 +69,15 @@ class Session:
     def _execute(self, catalogue: Catalogue) -> None:
         options, tools = self._options, self._table.data_tools
         store = ObjectStore(self._values, LOCK, connections=tools.concurrency)
-        migrator = SweepMigrator.for_server(self._values, tools, store, LOCK, dry_run=options.dry_run)
+        accepted = Accepted(self._values)
+        selection = select(catalogue, accepted, tools, options.limit)
+        shared = catalogue.shared_names(selection, accepted=selection.accepted)
+        migrator = SweepMigrator.for_server(self._values, tools, store, LOCK, shared=shared, dry_run=options.dry_run)
         control = None if options.dry_run else Control(self._values, "sweep", max_rate=options.max_rate)
         with control or contextlib.nullcontext(), asked_to_stop() as stopping:
             run = Run(
                 catalogue=catalogue,
-                selection=select(catalogue, Accepted(self._values), tools, options.limit),
+                selection=selection,
                 migrator=migrator,
                 failure_stop=FailureStop(tools.failure_stop),
                 summary=self._summary,
@@ -82,6 +90,8 @@ class Session:
             )
             try:
                 run.execute()
+            except UnreadableFileError as error:
+                self._unreadable = error
             except KeyboardInterrupt:  # the second signal
                 self._summary.stop("signal", "interrupted twice, without waiting")
 
@@ -109,7 +119,7 @@ class Session:
                 "objects_uploaded": summary.objects_uploaded,
                 "objects_already_equal": summary.objects_already_equal,
                 "bytes": summary.bytes,
-                "errors": [asdict(problem) for problem in summary.errors],
+                **errors(summary),
                 "stopped": summary.stopped,
                 "unmarked": unmarked,
                 "duration_s": round(summary.duration_s, 3),
@@ -118,6 +128,8 @@ class Session:
             return
         for problem in summary.errors:
             print(problem)
+        if left_out := summary.errors_left_out:
+            print(f"… and {left_out.total()} errors more")
         would = "would be " if summary.dry_run else ""
         print(
             f"SWEEP {summary.found} certificates: {summary.migrated - verified_again} {would}marked, {verified_again} "

@@ -78,7 +78,7 @@ def issue(environment: dict[str, str], aws: AwsStandIn) -> Any:
 class Scripted(http.server.BaseHTTPRequestHandler):
     """A site that lets everybody in and answers each certificate as the script says: status, headers, body."""
 
-    script: ClassVar[dict[int, tuple[int, dict[str, str], bytes]]] = {}
+    script: ClassVar[dict[int | str, tuple[int, dict[str, str], bytes]]] = {}
     cookies: ClassVar[list[str | None]] = []
 
     def do_POST(self) -> None:
@@ -87,7 +87,8 @@ class Scripted(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.cookies.append(self.headers.get("Cookie"))
-        self._reply(*self.script[int(self.path.rstrip("/").rpartition("/")[2])])
+        last = self.path.rstrip("/").rpartition("/")[2]
+        self._reply(*self.script[int(last) if last.isdigit() else last])
 
     def _reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
         if not status:
@@ -193,6 +194,36 @@ def test_a_revoked_certificate_that_is_named_is_no_download(
     certificate = issue(migrated=True, revoked_at="2026-11-01T00:00Z")
     found = download(monkeypatch, served, "--certificate-id", str(certificate.pk), code=1)
     assert (found["failures"][0]["status"], found["migrated"]["failed"]) == (410, 1)
+
+
+def test_the_verification_page_finds_what_was_issued(served: str, issue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that opens the local file says is_tampered once that is gone, although the download works."""
+    issue(migrated=True)
+    assert download(monkeypatch, served, "--migrated", "1", "--verification", code=0)["migrated"]["equal"] == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        ((200, {}, b'{"is_tampered": true}'), "the verification page says is_tampered: true"),
+        ((200, {}, b"{}"), "the verification page says is_tampered: null"),
+        ((200, {}, b"<html>"), "the verification page gives no answer that can be read"),
+        ((200, {}, b"[]"), "the verification page gives no answer that can be read"),
+        ((429, {}, b"{}"), "the verification page answers HTTP 429"),
+        ((0, {}, b""), "the verification page gives no answer that can be read"),
+    ],
+)
+def test_what_the_verification_page_does_not_confirm_is_a_failure(
+    scripted: str, issue: Any, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, dict[str, str], bytes], detail: str
+) -> None:
+    """ "Certificate is tampered with", shown to the employer of whoever earned it."""
+    certificate = issue(migrated=True)
+    number = int(certificate.file_pdf.name.split("_")[1])
+    Scripted.script[certificate.pk] = (200, {}, f"%PDF {number}".encode())
+    Scripted.script[str(certificate.verification_code)] = answer
+    found = download(monkeypatch, scripted, "--migrated", "1", "--verification", code=1)
+    assert (found["migrated"]["equal"], found["migrated"]["failed"]) == (0, 1)
+    assert found["failures"][0]["detail"].startswith(detail)
 
 
 @pytest.mark.parametrize(
