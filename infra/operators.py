@@ -1,14 +1,15 @@
-"""The roles under which operators, never workers, look at the certificates and retire the local copies."""
+"""The roles under which operators, never workers, look at certificates, retire local copies and copy evidence."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pulumi
 from pulumi_aws import iam
 
+from cutover.names import EVIDENCE_PREFIX
 from cutover.retirement.backups import ARCHIVE_PREFIX
 from infra.access import KEY_POLICY_NAME, key_policy, log_resources, policy_document
 from infra.certificate_store import INVENTORY_PREFIX
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
     from cutover.plan import DeploymentNames
 
-READONLY_POLICY_NAME = "CutoverReadonly"
-RETIREMENT_POLICY_NAME = "CutoverRetirement"
+Purpose = Literal["readonly", "retirement", "evidence"]
+POLICY_NAMES: Mapping[Purpose, str] = {
+    "readonly": "CutoverReadonly",
+    "retirement": "CutoverRetirement",
+    "evidence": "CutoverEvidence",
+}
 # The bucket's settings that preflight and the doctor hold against what this program declares.
 BUCKET_SETTINGS = (
     "s3:GetBucketLocation",
@@ -36,7 +41,10 @@ BUCKET_SETTINGS = (
 
 @dataclasses.dataclass(frozen=True)
 class OperatorAccessArgs:
-    """Whom the roles let in, and to what; `principals` are the ARNs of the setting, at least one."""
+    """Whom the roles let in, and to what; `principals` are the ARNs of the setting, at least one.
+
+    `evidence_principals` may assume the role of the evidence besides, and no other.
+    """
 
     names: DeploymentNames
     bucket_name: str
@@ -45,6 +53,7 @@ class OperatorAccessArgs:
     log_group_arn: pulumi.Output[str]
     tags: Mapping[str, str]
     kms_key_arn: str | None = None
+    evidence_principals: Sequence[str] = ()
 
 
 def operator_trust_policy(principals: Sequence[str]) -> dict[str, Any]:
@@ -71,8 +80,12 @@ def readonly_policy(bucket_name: str, backups_bucket: str | None, log_group_arn:
             ],
             "Resource": log_resources(log_group_arn),
         },
-        # AWS takes no narrower resource: not for metrics, and not for DescribeAlarms of composite alarms.
-        {"Sid": "Alarms", "Action": ["cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"], "Resource": "*"},
+        # AWS takes no narrower resource: not for metrics, and not for composite alarms and their history.
+        {
+            "Sid": "Alarms",
+            "Action": ["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"],
+            "Resource": "*",
+        },
     ]
     if backups_bucket is not None:
         backups = f"arn:aws:s3:::{backups_bucket}"
@@ -107,11 +120,26 @@ def retirement_policy(bucket_name: str, backups_bucket: str) -> dict[str, Any]:
     )
 
 
+def evidence_policy(backups_bucket: str) -> dict[str, Any]:
+    """Returns what the data hosts' copy of the evidence does: store records, and compare them; it takes none away."""
+    backups = f"arn:aws:s3:::{backups_bucket}"
+    return policy_document(
+        {"Sid": "Records", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"{backups}/{EVIDENCE_PREFIX}*"},
+        {
+            "Sid": "RecordList",
+            "Action": "s3:ListBucket",
+            "Resource": backups,
+            "Condition": {"StringLike": {"s3:prefix": f"{EVIDENCE_PREFIX}*"}},
+        },
+    )
+
+
 class OperatorAccess(pulumi.ComponentResource):
-    """The read-only role and, where there is a backups bucket, the role that retires the local copies."""
+    """The read-only role and, where there is a backups bucket, the roles that write into it."""
 
     readonly_role: iam.Role
     retirement_role: iam.Role | None = None
+    evidence_role: iam.Role | None = None
 
     def __init__(self, name: str, args: OperatorAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("deltacrown:access:OperatorAccess", name, None, opts)
@@ -120,11 +148,6 @@ class OperatorAccess(pulumi.ComponentResource):
             "readonly",
             args.names.readonly_role,
             "DeltaCrown's operators: dry runs, checks and the doctor, without a single write",
-        )
-        self._policy(
-            "readonly",
-            self.readonly_role,
-            READONLY_POLICY_NAME,
             args.log_group_arn.apply(
                 lambda arn: json.dumps(readonly_policy(args.bucket_name, args.backups_bucket, arn))
             ),
@@ -134,22 +157,30 @@ class OperatorAccess(pulumi.ComponentResource):
                 "retirement",
                 args.names.retirement_role,
                 "DeltaCrown's operators: archive local copies into the backups bucket, after proof that S3 has them",
+                json.dumps(retirement_policy(args.bucket_name, args.backups_bucket)),
             )
-            policy = json.dumps(retirement_policy(args.bucket_name, args.backups_bucket))
-            self._policy("retirement", self.retirement_role, RETIREMENT_POLICY_NAME, policy)
+        if args.names.evidence_role is not None and args.backups_bucket is not None:
+            self.evidence_role = self._role(
+                "evidence",
+                args.names.evidence_role,
+                "DeltaCrown's data hosts: a copy of the evidence into the backups bucket",
+                json.dumps(evidence_policy(args.backups_bucket)),
+            )
         self.register_outputs({"readonlyRoleArn": self.readonly_role.arn})
 
-    def _role(self, purpose: str, role_name: str, description: str) -> iam.Role:
+    def _role(self, purpose: Purpose, role_name: str, description: str, policy: pulumi.Input[str]) -> iam.Role:
+        principals = [*self._args.principals, *(self._args.evidence_principals if purpose == "evidence" else ())]
         role = iam.Role(
             purpose,
             name=role_name,
             description=description,
-            assume_role_policy=json.dumps(operator_trust_policy(self._args.principals)),
+            assume_role_policy=json.dumps(operator_trust_policy(principals)),
             tags=self._args.tags,
             opts=pulumi.ResourceOptions(parent=self),
         )
+        self._policy(purpose, role, POLICY_NAMES[purpose], policy)
         if self._args.kms_key_arn is not None:
-            key = key_policy(self._args.kms_key_arn, writes=purpose == "retirement")
+            key = key_policy(self._args.kms_key_arn, writes=purpose != "readonly")
             self._policy(f"{purpose}-key", role, KEY_POLICY_NAME, json.dumps(key))
         return role
 

@@ -104,11 +104,14 @@ class Stack:
                 log_group_arn=telemetry.log_group.arn,
                 tags=settings.tags,
                 kms_key_arn=settings.kms_key_arn,
+                evidence_principals=settings.evidence_principals,
             ),
         )
         pulumi.export("readonlyRoleArn", operators.readonly_role.arn)
         if operators.retirement_role is not None:
             pulumi.export("retirementRoleArn", operators.retirement_role.arn)
+        if operators.evidence_role is not None:
+            pulumi.export("evidenceRoleArn", operators.evidence_role.arn)
 
     def _monitoring(self) -> None:
         table, deployment, tags = self.table, self.settings.environment, self.settings.tags

@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -120,6 +120,15 @@ class _Known:
     is_found_again: bool = False
 
 
+class _Unsent(NamedTuple):
+    """What is still to be published: by which alarm, on which topic, since when (seconds since 1970)."""
+
+    alarm: str
+    topic: str
+    told: Message
+    at: float
+
+
 class Engine:
     """Evaluates the deployed alarms; `now` is the real time in seconds since 1970 everywhere.
 
@@ -135,7 +144,7 @@ class Engine:
         self._alarms: dict[str, dict[str, Any]] = {}
         self._values: list[MetricValue] = []  # with the alarms' time at which each counts
         self._known: dict[str, _Known] = {}
-        self._unsent: deque[tuple[str, Message]] = deque()
+        self._unsent: deque[_Unsent] = deque()
         self._problem: str | None = None
 
     def describe(self, now: float) -> None:
@@ -200,25 +209,30 @@ class Engine:
             known.before, known.state, known.is_found_again = known.state, transition.new, False
         if transition.kind == "metric":
             self._deployed.set_state(transition.alarm, transition.new, transition.reason[:LONGEST_REASON])
+        elif transition.kind == "composite":
+            self._deployed.note_change(transition, self._clock.real_time(transition.at))
         if transition.actions and not (known.is_found_again and known.announced == transition.new):
             self._announce(transition)
 
     def _announce(self, transition: Transition) -> None:
         at = self._clock.real_time(transition.at)
         told = message(transition, self._alarms[transition.alarm], at)
-        self._unsent.extend((topic, told) for topic in transition.actions)
+        self._unsent.extend(_Unsent(transition.alarm, topic, told, at) for topic in transition.actions)
         self._known[transition.alarm].announced = transition.new
 
     def _publish(self) -> None:
         while self._unsent:
-            topic, told = self._unsent[0]
+            alarm, topic, told, at = self._unsent[0]
+            outcome = "Successfully executed"
             try:
                 self._sns.publish(TopicArn=topic, Subject=told.subject, Message=told.body)
             except ClientError as error:  # a topic that is gone, as on AWS: the action fails, the alarm goes on
                 if error.response["Error"].get("Code") not in GONE:
                     raise
+                outcome = "Failed to execute"
                 print(f"alarm engine: {told.subject}: {error}", file=sys.stderr, flush=True)
             self._unsent.popleft()
+            self._deployed.note_action(alarm, f"{outcome} action {topic}", at)
 
 
 def run(engine: Engine, heartbeat: Path, now: Callable[[], float] = time.time) -> None:

@@ -48,15 +48,20 @@ def up(lab: Lab, deployed: list[PulumiStack]) -> None:
 
 
 def _settings(lab: Lab, deployment: str) -> dict[str, Any]:
-    """Returns a stack's settings here: its data host may assume the operators' roles, as the daily check does."""
-    machines_role = credentials.role_arn(lab.machines_user_arn, DEPLOYMENTS[deployment].role)
-    return {"trustedPrincipals": [lab.machines_user_arn], "operatorPrincipals": [machines_role], "protect": False}
+    """Returns a stack's settings here: data hosts assume the operators' roles, to check and to copy evidence."""
+    roles = {name: credentials.role_arn(lab.machines_user_arn, each.role) for name, each in DEPLOYMENTS.items()}
+    settings = {"trustedPrincipals": [lab.machines_user_arn], "operatorPrincipals": [roles[deployment]]}
+    if plan.load().deployments[deployment].evidence_role:  # type: ignore[index]  # a name of the table
+        settings["evidencePrincipals"] = [arn for name, arn in roles.items() if name != deployment]
+    return settings | {"protect": False}
 
 
 def _allow_operator_roles(lab: Lab, deployment: str) -> None:
     """Lets the machines' role assume the operators' roles: AWS takes their trust for it, the stand-in wants both."""
-    names = plan.load().deployments[deployment]  # type: ignore[index]  # a name of the table
-    roles = [name for name in (names.readonly_role, names.retirement_role) if name]
+    table = plan.load().deployments
+    names = table[deployment]  # type: ignore[index]  # a name of the table
+    evidence = (each.evidence_role for each in table.values())  # one deployment's role, which all data hosts assume
+    roles = [name for name in (names.readonly_role, names.retirement_role, *evidence) if name]
     statement = {
         "Effect": "Allow",
         "Action": "sts:AssumeRole",

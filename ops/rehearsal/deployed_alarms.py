@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from cutover.alarms.metric_store import MetricKey, metric_key
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from cutover.alarms.monitor import Transition
     from rehearsal.aws_stand_in import AwsStandIn
     from rehearsal.monitoring_stand_in import MonitoringStandIn
     from rehearsal.provider.kept import KeptResources
@@ -48,6 +50,7 @@ class DeployedAlarms:
     def __init__(self, aws: AwsStandIn, monitoring: MonitoringStandIn, kept: KeptResources) -> None:
         self._logs = aws.logs()
         self._cloudwatch = monitoring.cloudwatch()
+        self._monitoring = monitoring
         self._kept = kept
         self._streams: dict[tuple[str, str], str | None] = {}  # group and stream: where reading goes on
         self._put_by_others: set[MetricKey] = set()
@@ -110,6 +113,28 @@ class DeployedAlarms:
         except ClientError as error:
             if not error.response["Error"].get("Code", "").startswith("ResourceNotFound"):
                 raise
+
+    def note_change(self, change: Transition, at: float) -> None:
+        """Adds a composite alarm's change of state to the history; `at` in seconds since 1970."""
+        new = {"stateValue": change.new, "stateReason": change.reason}
+        data = json.dumps({"version": "1.0", "oldState": {"stateValue": change.old}, "newState": new})
+        self._note(change.alarm, "StateUpdate", f"Alarm updated from {change.old} to {change.new}", at, data)
+
+    def note_action(self, alarm: str, what: str, at: float) -> None:
+        """Adds what a composite alarm did to the history."""
+        self._note(alarm, "Action", what, at, "{}")
+
+    def _note(self, alarm: str, kind: str, summary: str, at: float, data: str) -> None:
+        self._monitoring.note(
+            {
+                "AlarmName": alarm,
+                "AlarmType": "CompositeAlarm",
+                "Timestamp": datetime.fromtimestamp(at, UTC).isoformat(),
+                "HistoryItemType": kind,
+                "HistorySummary": summary,
+                "HistoryData": data,
+            }
+        )
 
     def _look_for_streams(self, groups: set[str]) -> None:
         found = [

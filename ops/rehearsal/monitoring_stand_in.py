@@ -1,4 +1,4 @@
-"""Starts and stops the store of CloudWatch's metric alarms and dashboards (moto's server).
+"""Starts and stops the store of CloudWatch's metric alarms and dashboards (moto's server, and a history of alarms).
 
 The AWS stand-in loses metric math and the setting for few samples; this one keeps alarms as they were put, and
 evaluates none. It knows no permissions, so whoever reaches its port may change it; and it loses everything when
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import http.client
+import json
 import os
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from rehearsal.aws_stand_in import REGION, clean_session
 from rehearsal.service_process import ServiceProcess, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mypy_boto3_cloudwatch.client import CloudWatchClient
 
@@ -39,6 +40,12 @@ class MonitoringStandIn:
 
     endpoint_url: str
     pid: int
+    history: str  # the file from which it answers DescribeAlarmHistory
+
+    def note(self, item: Mapping[str, str]) -> None:
+        """Adds an item to the history: AlarmHistoryItem's members, the time as ISO 8601 text."""
+        with Path(self.history).open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(item)}\n")
 
     def cloudwatch(self) -> CloudWatchClient:
         """Returns a CloudWatch client."""
@@ -70,9 +77,11 @@ def start(
         "TMPDIR": str(directory),
         "MOTO_ACCOUNT_ID": ACCOUNT,
     }
-    server = Path(sys.prefix) / "bin" / "moto_server"
-    process = service.launch([*command_prefix, str(server), "--host", host, "--port", str(port)], environment)
-    stand_in = MonitoringStandIn(f"http://{host}:{port}", process.pid)
+    history = directory / f"{STEM}-history.jsonl"
+    history.write_text("", encoding="utf-8")
+    server = [sys.executable, "-m", "rehearsal.monitoring_server", str(history), "--host", host, "--port", str(port)]
+    process = service.launch([*command_prefix, *server], environment)
+    stand_in = MonitoringStandIn(f"http://{host}:{port}", process.pid, str(history))
     service.record(dataclasses.asdict(stand_in))
     service.wait(process, lambda: _is_ready(host, port), stand_in.endpoint_url)
     return stand_in

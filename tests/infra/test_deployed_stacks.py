@@ -111,8 +111,10 @@ ROLES = {  # a role, by the stack and its output that holds the ARN
     "production's workers": ("production", "roleArn"),
     "production's readonly": ("production", "readonlyRoleArn"),
     "production's retirement": ("production", "retirementRoleArn"),
+    "the evidence's": ("production", "evidenceRoleArn"),
 }
 OBJECT = "certificates/pdf/x"
+RECORD = "evidence/staging/000001-step-1-PASS.json"
 
 
 def session(deployed: Deployed, role: str) -> AwsStandIn:
@@ -126,7 +128,8 @@ def sessions(deployed: Deployed) -> dict[str, AwsStandIn]:
     """A session of each role, and an object in each bucket."""
     for bucket in (STAGING, PRODUCTION, BACKUPS):
         deployed.aws.s3().put_object(Bucket=bucket, Key=OBJECT, Body=b"bytes")
-    deployed.aws.s3().put_object(Bucket=BACKUPS, Key="inventory/list.csv", Body=b"list")
+    for key in ("inventory/list.csv", RECORD):
+        deployed.aws.s3().put_object(Bucket=BACKUPS, Key=key, Body=b"bytes")
     return {role: session(deployed, role) for role in ROLES}
 
 
@@ -173,6 +176,18 @@ ALLOWED: dict[str, tuple[str, Callable[[AwsStandIn], Any]]] = {
     "archives in parts": (
         "production's retirement",
         lambda aws: aws.s3().create_multipart_upload(Bucket=BACKUPS, Key=f"{ARCHIVES}1/b.tar.gz"),
+    ),
+    "stores a record": (
+        "the evidence's",
+        lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key=f"{RECORD}.new", Body=b"record", IfNoneMatch="*"),
+    ),
+    "compares a record": (
+        "the evidence's",
+        lambda aws: aws.s3().head_object(Bucket=BACKUPS, Key=RECORD, ChecksumMode="ENABLED"),
+    ),
+    "lists the records": (
+        "the evidence's",
+        lambda aws: aws.s3().list_objects_v2(Bucket=BACKUPS, Prefix="evidence/staging/"),
     ),
     "opens its log stream": (
         "staging's workers",
@@ -233,6 +248,30 @@ DENIED: dict[str, tuple[str, Callable[[AwsStandIn], Any]]] = {
     "retirement replaces a list of S3's": (
         "production's retirement",
         lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key="inventory/list.csv", Body=b""),
+    ),
+    "the evidence's role deletes a record": (
+        "the evidence's",
+        lambda aws: aws.s3().delete_object(Bucket=BACKUPS, Key=RECORD),
+    ),
+    "the evidence's role lists everything": (
+        "the evidence's",
+        lambda aws: aws.s3().list_objects_v2(Bucket=BACKUPS),
+    ),
+    "the evidence's role writes an archive": (
+        "the evidence's",
+        lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key=f"{ARCHIVES}1/c.tar.gz", Body=b""),
+    ),
+    "the evidence's role reads certificates": (
+        "the evidence's",
+        lambda aws: aws.s3().get_object(Bucket=PRODUCTION, Key=OBJECT),
+    ),
+    "retirement replaces a record": (
+        "production's retirement",
+        lambda aws: aws.s3().put_object(Bucket=BACKUPS, Key=RECORD, Body=b""),
+    ),
+    "workers read the evidence": (
+        "production's workers",
+        lambda aws: aws.s3().get_object(Bucket=BACKUPS, Key=RECORD),
     ),
     "retirement reaches staging": (
         "production's retirement",

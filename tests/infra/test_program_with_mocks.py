@@ -227,6 +227,7 @@ def test_a_key_encrypts_every_bucket_and_every_role_may_use_it() -> None:
         "deltacrown-s3-access": True,
         "deltacrown-cutover-readonly": False,
         "deltacrown-cutover-retirement": True,
+        "deltacrown-cutover-evidence": True,
     }
 
 
@@ -248,11 +249,19 @@ def test_lists_are_made_only_if_asked_for() -> None:
     assert [each["Sid"] for each in policy["Statement"]] == ["DenyPlainHttp", "TakeInventory"]
 
 
-@pytest.mark.parametrize(("stack", "roles"), [("staging", 2), ("production", 3)])
+@pytest.mark.parametrize(("stack", "roles"), [("staging", 2), ("production", 4)])
 def test_operators_have_roles_only_if_someone_is_trusted(stack: str, roles: int) -> None:
     """A role is made for nobody, or staging has one that may write into production's backups."""
     assert len(inputs_of(run_program(stack), "aws:iam/role:Role")) == 1
     assert len(inputs_of(run_program(stack, OPERATORS), "aws:iam/role:Role")) == roles
+
+
+def test_a_data_host_of_staging_is_trusted_with_the_evidence_alone() -> None:
+    """To copy its records it would be let at production's certificates, too."""
+    staging = "arn:aws:iam::123456789012:role/deltacrown-s3-access-staging"
+    resources = run_program("production", OPERATORS | {"evidencePrincipals": [staging]})
+    roles = inputs_of(resources, "aws:iam/role:Role")
+    assert [role["name"] for role in roles if staging in role["assumeRolePolicy"]] == ["deltacrown-cutover-evidence"]
 
 
 def told(resource: dict[str, Any]) -> tuple[list[str], list[str]]:

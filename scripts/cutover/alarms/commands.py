@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from cutover.alarms.errors import AlarmError
+from cutover.arguments import moment
 from cutover.exit_codes import ExitCode
 from cutover.settings import add_arguments
 
@@ -57,6 +58,7 @@ def register(commands: Subparsers) -> None:
         parser.add_argument("file", nargs="?", type=Path, help="JSON Lines (default: standard input)")
         parser.set_defaults(command=_json_lines, answer=name)
     _register_live(subcommands)
+    _register_pages(subcommands)
     _register_test(subcommands)
     _register_query(subcommands)
     _register_silence(subcommands)
@@ -71,6 +73,31 @@ def _register_live(subcommands: Subparsers) -> None:
         "are OK; 1: one fires, is absent, or has no data and may not lack them; 4: CloudWatch could not be asked.",
         epilog="example: cutover alarms live --deployment staging --env-file /etc/deltacrown/staging.env",
     )
+    _add_cloudwatch(parser)
+    parser.add_argument(
+        "--step", type=int, choices=range(1, 11), metavar="N", help="only what this step asks for (default: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    parser.set_defaults(command=_live)
+
+
+def _register_pages(subcommands: Subparsers) -> None:
+    parser = subcommands.add_parser(
+        "pages",
+        help="which incidents of a deployment told somebody, and when, as CloudWatch's history has it",
+        description="Lists when an incident went to ALARM and acted: it paged (critical) or warned. What a silence "
+        "kept back told nobody, and is not listed. CloudWatch keeps 30 days. Needs cloudwatch:DescribeAlarmHistory, "
+        "which the read-only role has. Exit 0: here they are, none included; 4: CloudWatch could not be asked.",
+        epilog="example: cutover alarms pages --deployment staging --since 2026-11-24T10:00:00Z",
+    )
+    _add_cloudwatch(parser)
+    parser.add_argument("--since", type=moment, required=True, metavar="TIME", help="ISO 8601, with its zone")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    parser.set_defaults(command=_pages)
+
+
+def _add_cloudwatch(parser: argparse.ArgumentParser) -> None:
+    """Adds whose alarms CloudWatch is asked for, and where it is."""
     parser.add_argument("--deployment", required=True, choices=["staging", "production"])
     add_arguments(parser)
     parser.add_argument(
@@ -78,11 +105,6 @@ def _register_live(subcommands: Subparsers) -> None:
         metavar="REGION",
         help="default: AWS_REGION, AWS_DEFAULT_REGION, AWS_S3_REGION_NAME, the profile's",
     )
-    parser.add_argument(
-        "--step", type=int, choices=range(1, 11), metavar="N", help="only what this step asks for (default: all)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    parser.set_defaults(command=_live)
 
 
 def _register_test(subcommands: Subparsers) -> None:
@@ -219,6 +241,12 @@ def _live(options: argparse.Namespace) -> int:
     from cutover.alarms import live  # noqa: PLC0415 (each command loads what it needs)
 
     return live.run(options)
+
+
+def _pages(options: argparse.Namespace) -> int:
+    from cutover.alarms import pages  # noqa: PLC0415 (each command loads what it needs)
+
+    return pages.run(options)
 
 
 def _silence(options: argparse.Namespace) -> int:

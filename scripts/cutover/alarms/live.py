@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,13 @@ from cutover.gates import Verdict
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence, Set
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
     from mypy_boto3_cloudwatch import CloudWatchClient
 
     from cutover.plan import Deployment, Plan
 
-__all__ = ["LiveAlarm", "LiveAlarmsError", "States", "ask", "judge", "run", "states"]
+__all__ = ["LiveAlarm", "LiveAlarmsError", "States", "ask", "asking", "judge", "run", "states"]
 
 ABSENT = "ABSENT"  # beside CloudWatch's own OK, ALARM and INSUFFICIENT_DATA
 # Each step waits for this answer; an endpoint that does not give it is named within half a minute.
@@ -154,22 +155,36 @@ def ask(options: argparse.Namespace, step: int | None) -> list[LiveAlarm]:
         step: which step asks; None for all alarms.
 
     Raises:
+        SettingsError, AlarmError, ObjectStoreError: as `asking`.
+    """
+    table, deployment = plan.load(), options.deployment
+    with asking(options, "cloudwatch:DescribeAlarms") as client:
+        return judge(table, deployment, states(client, deployment), step)
+
+
+@contextmanager
+def asking(options: argparse.Namespace, action: str) -> Iterator[CloudWatchClient]:
+    """CloudWatch, for whoever asks it for a deployment's alarms within the block.
+
+    Args:
+        options: as those of `ask`.
+        action: IAM's name of what is asked, for the sentence of a refusal.
+
+    Raises:
         SettingsError: the environment file cannot be read.
         AlarmError: no region is set.
         LiveAlarmsError, ObjectStoreError: CloudWatch, or the role's credentials, could not be asked for.
     """
-    table, deployment = plan.load(), options.deployment
     settings.adopt(options.env_file)
     region = getattr(options, "region", None) or next(
         filter(None, map(os.environ.get, ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_S3_REGION_NAME"))), None
     )
     try:
-        client = object_store.role_session(region, options.role_arn).client("cloudwatch", config=CLIENT)
-        return judge(table, deployment, states(client, deployment), step)
+        yield object_store.role_session(region, options.role_arn).client("cloudwatch", config=CLIENT)
     except NoRegionError as error:
         raise AlarmError("no region is set: give --region, or set AWS_REGION") from error
     except (ClientError, BotoCoreError) as error:
-        raise LiveAlarmsError(_sentence(deployment, error)) from error
+        raise LiveAlarmsError(_sentence(options.deployment, action, error)) from error
 
 
 def _show(judged: Sequence[LiveAlarm], verdict: Verdict, *, as_json: bool) -> None:
@@ -181,11 +196,11 @@ def _show(judged: Sequence[LiveAlarm], verdict: Verdict, *, as_json: bool) -> No
     print(verdict.name)
 
 
-def _sentence(deployment: str, error: Exception) -> str:
+def _sentence(deployment: str, action: str, error: Exception) -> str:
     where = f"{deployment}: the alarms could not be asked for"
     if isinstance(error, ClientError) and error.response["Error"].get("Code", "").startswith("AccessDenied"):
         return (
-            f"{where}: these credentials lack cloudwatch:DescribeAlarms (or may not assume the role); "
+            f"{where}: these credentials lack {action} (or may not assume the role); "
             f"give --role-arn with the read-only role ({error.response['Error'].get('Message')})"
         )
     return f"{where}: {error}; is AWS reachable from here, and are the credentials right?"

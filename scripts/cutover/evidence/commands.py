@@ -1,4 +1,4 @@
-"""The command `cutover evidence`: append, verify, list, show, require, soak."""
+"""The command `cutover evidence`: append, verify, copy, list, show, require, soak."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cutover.evidence import requirements
 from cutover.evidence.errors import ChainError, DocumentError
 from cutover.evidence.record import parsed
 from cutover.exit_codes import ExitCode
+from cutover.settings import add_arguments
 
 if TYPE_CHECKING:
     from cutover.evidence.chain import Chain, Link
@@ -30,7 +31,7 @@ def register(commands: Subparsers) -> None:
     """Adds `evidence` with its acts to the parser of `cutover`."""
     parser = commands.add_parser(
         "evidence",
-        help="the chain of records of what was done and measured: append, verify, list, show, require, soak",
+        help="the chain of records of what was done and measured: append, verify, copy, list, show, require, soak",
         description="One record a step, daily check, drill, rollback and purge; each holds the SHA-256 of the one "
         "before, so that none can be changed, removed or reordered without being seen.",
         epilog="example: cutover evidence require --step 3",
@@ -38,6 +39,7 @@ def register(commands: Subparsers) -> None:
     acts = parser.add_subparsers(required=True, metavar="ACT")
     _append_parser(acts)
     _verify_parser(acts)
+    _copy_parser(acts)
     _list_parser(acts)
     _show_parser(acts)
     _require_parser(acts)
@@ -98,13 +100,40 @@ def _verify_parser(acts: Subparsers) -> None:
         help="prove that no record was changed, removed or added by hand; names the first broken link",
         description="Recomputes every hash. The newest record is protected by no other one, so compare with a copy, or "
         "the printed hash with the one printed before. Exit 0: the chain holds (and equals the copy); 1: the first "
-        "broken link is named; 3: there is no record; 4: a file cannot be read.",
+        "broken link is named; 3: there is no record; 4: a file cannot be read, or S3 not be asked.",
         epilog="example: cutover evidence verify --against var/evidence/staging",
     )
     add_directory(parser)
     parser.add_argument("--against", type=Path, metavar="COPY", help="a copy of the chain, which must be equal")
+    parser.add_argument(
+        "--bucket",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="the copy in this bucket must be equal, too (without a name: in the backups bucket of ops/cutover.yml)",
+    )
+    add_arguments(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     parser.set_defaults(command=_verify)
+
+
+def _copy_parser(acts: Subparsers) -> None:
+    parser = acts.add_parser(
+        "copy",
+        help="put the records that the backups bucket does not have into it",
+        description="Stores each record under evidence/<deployment>/<file> in the backups bucket, with its SHA-256, "
+        "never over another object; where the bucket has object lock, its default retention keeps the record. It "
+        "first compares what is there, and may be run at any time. Exit 0: the copy is the chain; 1: the bucket has "
+        "another record, the first is named, and nothing is stored from there on; 3: there is no record; 4: the chain "
+        "is broken, or S3 refused.",
+        epilog="example: cutover evidence copy --env-file /etc/deltacrown/staging.env",
+    )
+    add_directory(parser)
+    add_arguments(parser)
+    parser.add_argument("--bucket", metavar="NAME", help="default: the backups bucket of ops/cutover.yml")
+    parser.add_argument("--dry-run", action="store_true", help="only compare, and say what would be stored")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a line")
+    parser.set_defaults(command=_copy)
 
 
 def _list_parser(acts: Subparsers) -> None:
@@ -164,6 +193,10 @@ def _verify(options: argparse.Namespace) -> int:
             raise ChainError(f"{options.against}: there is no such directory: name the copy's")
         copy = chains.read(options.against)
         broken = copy.broken or chains.compare(chain, copy)
+    if broken is None and options.bucket is not None:
+        from cutover.evidence import copying  # noqa: PLC0415 - with boto3, which few acts need
+
+        broken = copying.against_bucket(options, chain)
     verdict = ExitCode.FAILED if broken else ExitCode.DONE if chain.head else ExitCode.INCONCLUSIVE
     if options.json:
         print(json.dumps(_verification(chain, broken)))
@@ -189,6 +222,12 @@ def _sentence(chain: Chain, broken: chains.Break | None) -> str:
     if head is None:
         return f"INCONCLUSIVE {chain.directory}: there is no record yet"
     return f"PASS {chain.directory}: {head.record.sequence} records, head {head.file} SHA-256 {head.sha256}"
+
+
+def _copy(options: argparse.Namespace) -> int:
+    from cutover.evidence import copying  # noqa: PLC0415 - as above
+
+    return copying.run(options)
 
 
 def _list(options: argparse.Namespace) -> int:

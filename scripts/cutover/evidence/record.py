@@ -99,17 +99,19 @@ class Fallback(_Part):
 
 
 class Page(_Part):
-    """A page that was sent to somebody."""
+    """An incident that told somebody: it paged (critical) or warned. `incident` is its name in CloudWatch."""
 
     at: Moment
     severity: str | None = None
+    incident: str | None = None
 
 
 class Document(_Part):
     """What `append` is given.
 
     A drill says its `mode` and how many `seconds` the way back took, a rollback its `scenario` (ops/cutover.yml).
-    `series` are measurements over time: name → [[time, value or null], …].
+    `series` are measurements over time: name → [[time, value or null], …]. `pages_unknown`: why nobody can say which
+    pages there were.
     """
 
     kind: Kind
@@ -127,6 +129,7 @@ class Document(_Part):
     timeline: tuple[ModeChange, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
     pages: tuple[Page, ...] = ()
+    pages_unknown: str | None = None
     series: dict[str, tuple[tuple[Moment, Number | None], ...]] = Field(default_factory=dict)
 
     @validator(mode="after")

@@ -11,7 +11,7 @@ from cutover.evidence.markup import Markup, element, join
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Curve", "Dot", "Lane", "Threshold", "chart", "lanes"]
+__all__ = ["Curve", "Dot", "Lane", "Mark", "Threshold", "chart", "lanes"]
 
 WIDTH, HEIGHT = 900, 190
 LEFT, RIGHT, TOP, BOTTOM = 150, 240, 12, 26
@@ -54,6 +54,15 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Something that happened at a moment, across all lanes."""
+
+    at: datetime
+    word: str
+    text: str
+
+
+@dataclass(frozen=True)
 class _Scale:
     """From times and values to the drawing's coordinates."""
 
@@ -88,11 +97,12 @@ def chart(name: str, dots: Sequence[Dot], curves: Sequence[Curve], thresholds: S
     return element("figure", element("figcaption", name), _drawing(HEIGHT, name, parts))
 
 
-def lanes(rows: Sequence[Lane]) -> Markup:
-    """One lane a worker, coloured and labelled by mode."""
+def lanes(rows: Sequence[Lane], marks: Sequence[Mark] = ()) -> Markup:
+    """One lane a worker, coloured and labelled by mode, and a line through all of them for each mark."""
     if not rows:
         return element("p", "not measured: no record tells the modes of any worker", class_="none")
     times = [time for row in rows for begin, end, _ in row.spans for time in (begin, end)]
+    times += [mark.at for mark in marks]
     scale = _scale(times, [0.0])
     height = TOP + LANE * len(rows) + BOTTOM
     parts = [element("title", f"modes of {len(rows)} workers"), *_time_axis(scale, height)]
@@ -100,6 +110,7 @@ def lanes(rows: Sequence[Lane]) -> Markup:
         top = TOP + LANE * number
         parts.append(element("text", _short(row.name), x=LEFT - 6, y=top + 15, text_anchor="end"))
         parts += [part for span in row.spans for part in _span(scale, top, *span)]
+    parts += [part for mark in marks for part in _mark(scale, height, mark)]
     return _drawing(height, "modes by worker", parts)
 
 
@@ -124,6 +135,12 @@ def _span(scale: _Scale, top: int, begin: datetime, end: datetime, mode: str) ->
     yield element("rect", title, class_=f"mode {known}", **box)
     if right - left > 7 * len(mode):
         yield element("text", mode, x=left + 4, y=top + 14, class_="on")
+
+
+def _mark(scale: _Scale, height: int, mark: Mark) -> Iterable[Markup]:
+    x, title = scale.x(mark.at), element("title", f"{mark.text}, {_moment(mark.at)}")
+    yield element("line", title, x1=x, x2=x, y1=TOP, y2=height - BOTTOM, class_="mark")
+    yield element("text", mark.word, x=x, y=TOP - 1, text_anchor="middle", class_="mark")
 
 
 def _scale(times: Sequence[datetime], values: Sequence[float]) -> _Scale:

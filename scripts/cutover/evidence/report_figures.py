@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cutover.evidence.markup import Markup, element, join
-from cutover.evidence.report_charts import Curve, Dot, Lane, Threshold, chart, lanes
+from cutover.evidence.report_charts import Curve, Dot, Lane, Mark, Threshold, chart, lanes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from cutover.evidence.record import Record
+    from cutover.evidence.record import Page, Record
     from cutover.plan import Bound, Plan
 
 __all__ = ["measurements", "modes", "thresholds"]
@@ -60,7 +60,7 @@ def thresholds(table: Plan, name: str) -> list[Threshold]:
 
 
 def modes(records: Sequence[Record]) -> Markup:
-    """The timeline of modes by worker, until the newest time that the records tell."""
+    """The timeline of modes by worker, until the newest time that the records tell, with the pages that were sent."""
     changes: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
     for record in records:
         for change in record.timeline:
@@ -74,7 +74,13 @@ def modes(records: Sequence[Record]) -> Markup:
         spans = [(at, until, mode) for (at, mode), until in zip(found, ends, strict=True)]
         told_already = alone or worker.startswith(deployment)
         rows.append(Lane(worker if told_already else f"{deployment} {worker}", spans))
-    return lanes(rows)
+    marks = {(page.at, page.incident): _mark(page) for record in records for page in record.pages}
+    return lanes(rows, list(marks.values()))
+
+
+def _mark(page: Page) -> Mark:
+    word = "page" if page.severity == "critical" else "warning"
+    return Mark(page.at, word, f"{word} sent: {page.incident or 'incident not told'}")
 
 
 def _dots(records: Sequence[Record], name: str) -> list[Dot]:

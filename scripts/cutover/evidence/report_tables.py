@@ -57,13 +57,22 @@ def fallbacks(records: Sequence[Record]) -> Markup:
 
 
 def pages(records: Sequence[Record]) -> Markup:
-    """Pages that were sent, with whatever else their records tell of them."""
-    sent = sorted((page for record in records for page in record.pages), key=lambda page: page.at)
-    if not sent:
-        return _none("no record tells of a page")
-    return table_of(
-        ("time", "severity", "page"), ((_time(page.at), page.severity or NOT_TOLD, _rest(page)) for page in sent)
-    )
+    """Pages that were sent, each once, with whatever else their records tell of them; and where nobody knows."""
+    sent = {(page.at, page.incident): page for record in records for page in record.pages}
+    rows: list[tuple[datetime, tuple[Child, ...]]] = [
+        (page.at, (_time(page.at), page.severity or NOT_TOLD, page.incident or NOT_TOLD, _rest(page)))
+        for page in sent.values()
+    ]
+    for record in records:
+        if record.pages_unknown is not None:
+            span = f"{_time(record.started_at or record.recorded_at)} to {_time(record.recorded_at)}"
+            why = f"not known, {record.file_name}: {record.pages_unknown}"
+            rows.append((record.recorded_at, (span, "not known", "not known", why)))
+    if not rows:
+        asked = sum("pages" in record.model_fields_set for record in records)
+        return _none(f"none in the time of the {asked} records that asked" if asked else "no record tells of a page")
+    ordered = sorted(rows, key=lambda row: row[0])
+    return table_of(("time", "severity", "incident", "page"), (cells for _, cells in ordered))
 
 
 def all_records(chains: Sequence[Chain]) -> Markup:
