@@ -1,4 +1,4 @@
-"""The acts of a rehearsal, in order: cloud, site, steps 1 to 8 under load, a page, emergency rollback."""
+"""The acts of a rehearsal, in order: cloud, site, steps 1 to 10 under load, a page, emergency rollback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AVAILABLE_STEPS", "PLAYED_STEPS", "rehearse"]
 
-AVAILABLE_STEPS = (1, 2, 3, 4, 5, 6, 7, 8)
+AVAILABLE_STEPS = tuple(range(1, 11))
 PLAYED_STEPS = (1, 2, 3)  # unless others are asked for
 CERTIFICATES = 330  # in each deployment before the first step
 # The light load: twenty in all. Staging's few uploads are judged by their count, not by their rate: that pages soonest.
@@ -64,7 +64,7 @@ def rehearse(lab: Lab, claims: Claims, steps: Sequence[int]) -> None:
         _step_1(lab, claims)
         if max(steps) > 1:
             data_acts.play(lab, claims, clients["staging"], last_step=max(steps))
-        production_acts.play(claims, last_step=max(steps))
+        production_acts.play(lab, claims, last_step=max(steps))
         _page(lab, claims, clients)
         provoked = paging.pages()
         _emergency(lab, claims, clients, is_local=max(steps) < 6)

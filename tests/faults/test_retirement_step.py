@@ -1,0 +1,147 @@
+"""Step 10 on booted machines: what is not proven, approved or served ends it, and every local copy is back.
+
+The tests build on each other; production is in mode s3-reads, with the evidence of a month of grace.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cutover import local_files
+from cutover.evidence import chain
+from rehearsal import deployed_site, playbook
+from tests.faults.test_production_steps import failed, passed, said
+from tests.fleet import production as productions
+from tests.fleet.production import DATA_HOST, PRODUCTION, Production
+from tests.fleet.staging import EVIDENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rehearsal.lab import Lab
+
+pytestmark = pytest.mark.timeout(600)  # the first test may wait for a whole lab
+ARCHIVING = "Archive all local copies in the backups bucket"
+RESTORE = f"cutover restore --quarantined-only --env-file {PRODUCTION.environment_file}"
+DAYS = 30  # of grace; the runbook's
+
+
+@pytest.fixture(scope="module")
+def production(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+    """Production whose certificates are all in S3, and step 10 may start but for its approval."""
+    with productions.prepared(deployed, tmp_path_factory.mktemp("retirement") / "copies") as prepared:
+        prepared.flip("s3-reads")
+        backfilled = deployed_site.shell("production", "cutover backfill --json", seconds=300)
+        assert backfilled.returncode == 0, backfilled.stderr
+        _month_of_grace(prepared)
+        prepared.wait_for_alarms(10)
+        try:
+            yield prepared
+        finally:
+            prepared.sudo(DATA_HOST, RESTORE)
+
+
+def _month_of_grace(production: Production) -> None:
+    """The chain as it is a month after step 9 has passed; the fixture's own records would be too young for it."""
+    production.sudo(DATA_HOST, f"rm -rf {EVIDENCE}")
+    now = datetime.datetime.now(datetime.UTC)
+    daily = productions.passed_step(9) | {"kind": "daily", "criteria": []}
+    start = now - datetime.timedelta(days=DAYS, hours=12)
+    chain.append(production.chain, productions.passed_step(9), now=start)
+    for day in range(1, DAYS + 1):
+        chain.append(production.chain, daily, now=start + datetime.timedelta(days=day))
+    chain.append(production.chain, productions.drill("production", "s3-reads"), now=now)
+
+
+def copies() -> set[str]:
+    """The local copies that the site could read."""
+    return set(local_files.walk(PRODUCTION.export))
+
+
+def approval(production: Production) -> str:
+    """What approves all that is proven now; the step is asked for it, and moves nothing."""
+    before = copies()
+    text, record = failed(production, production.play(10), 10, "INCONCLUSIVE", mode="s3-reads", switched=[])
+    assert "NOT APPROVED, nothing was moved" in record["message"]
+    assert copies() == before
+    return text.partition("-e approval=")[2].partition(" ")[0]
+
+
+def ended(production: Production, verdict: str, *arguments: str) -> tuple[str, dict[str, Any]]:
+    """What step 10 said, and its record; all local copies are where they were."""
+    before = copies()
+    found = failed(production, production.play(10, *arguments), 10, verdict, mode="s3-reads", switched=[])
+    assert copies() == before
+    return found
+
+
+def test_object_that_is_gone_keeps_every_copy_where_it_is(production: Production) -> None:
+    """The last copy of a certificate is put aside, or archived and forgotten, because it was marked once."""
+    (row,) = production.rows("WHERE migrated_to_s3_at IS NOT NULL ORDER BY id LIMIT 1")
+    with productions.other_object(production.lab, row[1]):
+        text, record = ended(production, "FAIL")
+    assert {each["criterion"]: each["verdict"] for each in record["criteria"]} == {"objects_proven": "FAIL"}
+    for told in (text, record["message"]):
+        assert f"; {row[0]} {row[1]} " in told
+        assert "step 10 FAIL: FAIL objects_proven" in told
+
+
+def test_another_number_approves_nothing(production: Production) -> None:
+    """An approval of last month, of half as many certificates and one more."""
+    wanted = approval(production)
+    number = int(wanted.split("-")[2])
+    assert wanted == f"put-aside-{number}-certificates-of-production"
+    text, _ = ended(production, "INCONCLUSIVE", "-e", f"approval=put-aside-{number + 1}-certificates-of-production")
+    assert "does not fit" in text
+
+
+def test_sample_that_is_not_served_is_put_back(production: Production) -> None:
+    """S3 refuses the workers: what no longer lies locally nobody can download, and ten are ten too many."""
+    before = copies()
+    run = production.start(10, "-e", f"approval={approval(production)}")
+    run.reaches(ARCHIVING)
+    with productions.reads_denied(production.lab):
+        text, record = failed(production, run.wait(), 10, "FAIL", mode="s3-reads", switched=[])
+    assert copies() == before
+    assert "local copies are back in their places" in text
+    for told in (text, record["message"]):
+        assert "of 10 certificates without local copies the site serves 0 as they were issued" in told
+
+
+def test_step_10_puts_aside_what_was_approved(production: Production) -> None:
+    """All copies of the marked certificates leave the served tree, and every one of them is still served."""
+    marked = production.rows("WHERE migrated_to_s3_at IS NOT NULL")
+    passed(production.play(10, "-e", f"approval={approval(production)}"))
+    record = production.records()[-1]
+    assert (record["step"], record["verdict"]) == (10, "PASS")
+    assert {each["criterion"]: each["verdict"] for each in record["criteria"]} == {
+        "objects_proven": "PASS",
+        "quarantined_still_served": "PASS",
+    }
+    assert record["archive"]["files"] >= len(marked)
+    assert not copies() & {key for _, key in marked}
+    assert production.is_in("settled")
+
+
+def test_copies_too_young_are_not_purged(production: Production) -> None:
+    """ "purge" types itself quickly on the evening after step 10."""
+    run = playbook.run(
+        "purge-local-copies.yml",
+        *("-e", f"evidence_copies={production.copies}", "-e", "approval=yes"),
+        log_directory=production.copies.parent,
+    )
+    text = said(run)
+    assert "NOT APPROVED, nothing was deleted: 0 files may be deleted for ever" in text
+    assert "are too young" in text
+
+
+def test_emergency_puts_the_copies_back_before_anybody_reads_them(production: Production, tmp_path: Path) -> None:
+    """Every worker reads locally, and the files lie in quarantine: an outage made by the emergency."""
+    marked = production.rows("WHERE migrated_to_s3_at IS NOT NULL")
+    passed(playbook.run("emergency-rollback.yml", "-e", f"evidence_copies={production.copies}", log_directory=tmp_path))
+    assert copies() >= {key for _, key in marked}
+    assert production.is_in("local")
