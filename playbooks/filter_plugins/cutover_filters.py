@@ -6,8 +6,6 @@ so that an emergency does not wait for it.
 
 from __future__ import annotations
 
-import collections
-import dataclasses
 import datetime
 import json
 import time
@@ -51,6 +49,7 @@ def cutover_step(number: int) -> dict[str, Any]:
         "batches": step.batches,
         "marks": step.marks_rows,
         "soak": table.soak.model_dump(mode="json"),
+        "retirement": table.data_tools.retirement.model_dump(mode="json"),
         "metrics": table.metrics,
         "table": step.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
@@ -63,19 +62,21 @@ def gate_step(measured: Mapping[str, Sequence[Any]], number: int, *, partly: boo
     """
     from cutover import gates, plan
 
-    table = plan.load()
-    criteria = table.steps[number].criteria
-    results = gates.evaluate(
-        {name: bound for name, bound in criteria.items() if name in measured or not partly},
-        {name: (value, samples) for name, (value, samples) in measured.items()},
-        gates.sample_floors(table),
-    )
-    return {
-        "verdict": gates.overall(results).name,
-        "reasons": [str(result) for result in results],
-        "failures": [str(result) for result in results if result.verdict is not gates.Verdict.PASS],
-        "criteria": [dataclasses.asdict(result) | {"verdict": result.verdict.name} for result in results],
-    }
+    return gates.judge(plan.load(), number, measured, partly=partly)
+
+
+def approval_problem(given: str, deployment: str, certificates: int) -> str:
+    """Why no local copy may be put aside by this phrase; empty if it may."""
+    from cutover.retirement import approval
+
+    return approval.problem(given, deployment, certificates)
+
+
+def approved(given: str, deployment: str) -> int:
+    """How many certificates the phrase approves."""
+    from cutover.retirement import approval
+
+    return approval.approved(given, deployment)
 
 
 def last_verdict(records: str, number: int) -> str:
@@ -136,6 +137,13 @@ def step_record(
     from cutover import step_record
 
     return step_record.of(step, hosts, groups, inventory)
+
+
+def pages_told(result: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """The pages that `cutover alarms pages` found, for a record; or why they are not known; nothing if not asked."""
+    from cutover import step_record
+
+    return step_record.pages(result, host)
 
 
 def held_mode(report: Mapping[str, Any]) -> str:
@@ -233,11 +241,12 @@ def drill_downloads(_deployment: str) -> int:
 
 
 def data_tool_interval_seconds(tool: str) -> int:
-    """How long after its last start the timer of `sweep` or `check` starts it again, in seconds, by ops/cutover.yml."""
+    """How long after its last start the timer of `sweep`, `check` or `daily` starts it again, in seconds."""
     from cutover import plan
 
     tools = plan.load().data_tools
-    return {"sweep": tools.sweep.interval_seconds, "check": tools.check.interval_hours * 3600}[tool]
+    hours = {"check": tools.check.interval_hours, "daily": tools.daily.interval_hours}
+    return {"sweep": tools.sweep.interval_seconds, **{name: each * 3600 for name, each in hours.items()}}[tool]
 
 
 def up_to(items: Sequence[str], last: str) -> list[str]:
@@ -253,60 +262,11 @@ def uncounted_journals(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return [problem for problem in problems if problem]
 
 
-def soak_look(
-    journals: Mapping[str, Any],
-    number: int,
-    hosts: Mapping[str, Mapping[str, Any]],
-    workers: Sequence[str],
-    watch: Mapping[str, float],
-) -> dict[str, Any]:
-    """What a soak has measured so far, [value, samples] by name, and whether it goes on."""
-    from cutover import plan, soak
-
-    table = plan.load()
-    watched: dict[str, list[str]] = {}
-    for worker in workers:
-        watched.setdefault(hosts[worker]["machine"], []).append(hosts[worker]["worker_unit"])
-    measured = soak.measure(table, journals, watched)
-    state = soak.decide(table, table.steps[number], measured, soak.Watch(**watch))
-    return {"measured": {name: list(value) for name, value in measured.items()}, "state": state.document()}
-
-
-def soak_series(before: Mapping[str, Sequence[Any]], measured: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    """The measurements of a soak over time, [time, value] by name, with those of now."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {name: [*before.get(name, ()), [now, value]] for name, (value, _) in measured.items()}
-
-
-def soak_line(measured: Mapping[str, Sequence[Any]], number: int) -> str:
-    """What was measured of a step's criteria and stop limits, in one line."""
-    from cutover import plan
-
-    step = plan.load().steps[number]
-    return ", ".join(
-        f"{name} {'nothing' if value is None else format(value, 'g')} ({samples})"
-        for name, (value, samples) in measured.items()
-        if name in {*step.criteria, *step.stop}
-    )
-
-
 def fallbacks_of(journals: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every fallback read that the machines' journals tell of, with its machine, in the order of time."""
-    found = [
-        {**entry, "worker": machine + " " + entry["unit"]}
-        for machine, journal in journals.items()
-        for entry in journal["fallbacks"]
-    ]
-    return sorted(found, key=lambda entry: entry["at"])
+    from cutover import daily_counts
 
-
-def summed_counts(journals: Mapping[str, Any]) -> dict[str, int]:
-    """The metric lines of all workers of all machines, by name."""
-    counts: collections.Counter[str] = collections.Counter()
-    for journal in journals.values():
-        for worker in journal["units"].values():
-            counts.update(worker["metrics"])
-    return dict(counts)
+    return daily_counts.fallbacks(journals)
 
 
 def first_complaint(journals: Mapping[str, Any]) -> str:
@@ -340,6 +300,8 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
         return {
+            "approval_problem": approval_problem,
+            "approved": approved,
             "approver_problem": approver_problem,
             "backup_problem": backup_problem,
             "chain_problem": chain_problem,
@@ -361,6 +323,7 @@ class FilterModule:
             "machine_problem": machine_problem,
             "machine_report": fleet.machine_report,
             "measures": measures,
+            "pages_told": pages_told,
             "problems_named": problems_named,
             "not_returned": fleet.not_returned,
             "processes_not_holding": fleet.processes_not_holding,
@@ -368,13 +331,11 @@ class FilterModule:
             "rollback_record": rollback_record,
             "rollback_report": fleet.rollback_report,
             "seconds_since_start_of": fleet.seconds_since_start_of,
-            "soak_line": soak_line,
-            "soak_look": soak_look,
-            "soak_series": soak_series,
             "step_record": step_record,
+            "strays": fleet.strays,
+            "superseded": fleet.superseded,
             "tool_document": tool_document,
             "tool_problem": tool_problem,
-            "summed_counts": summed_counts,
             "tools_problem": tools_problem,
             "uncounted_journals": uncounted_journals,
             "units_on": fleet.units_on,

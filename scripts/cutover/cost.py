@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cutover import plan, settings
 from cutover.exit_codes import ExitCode
@@ -29,6 +29,7 @@ __all__ = [
     "Line",
     "Use",
     "budget_limit",
+    "document",
     "estimate",
     "planned_budget",
     "planned_use",
@@ -244,14 +245,17 @@ def run(options: argparse.Namespace) -> int:
         planned_use(table, options.certificates, options.average_kb, options.probe_machines),
         **{name: value for name, value in given.items() if value is not None},
     )
-    estimated = estimate(table.cost, use)
-    limit = planned_budget(table)
     if options.json:
-        document = {"use": asdict(use), **asdict(estimated), "budget": limit, "billed": billed}
-        print(json.dumps(document, default=float, ensure_ascii=False))
+        print(json.dumps(document(table, use, billed), default=float, ensure_ascii=False))
     else:
-        print("\n".join([*_table(use, estimated), "", *_notes(table, estimated, limit)]))
+        estimated = estimate(table.cost, use)
+        print("\n".join([*_table(use, estimated), "", *_notes(table, estimated, planned_budget(table))]))
     return ExitCode.DONE
+
+
+def document(table: plan.Plan, use: Use, billed: Decimal | None) -> dict[str, Any]:
+    """The estimate, the budget, and what AWS billed (None: it does not say); amounts are exact, US dollars a month."""
+    return {"use": asdict(use), **asdict(estimate(table.cost, use)), "budget": planned_budget(table), "billed": billed}
 
 
 def _table(use: Use, estimated: Estimate) -> Iterator[str]:

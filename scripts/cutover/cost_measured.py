@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cutover import object_store
+from cutover import cost, object_store
 
 if TYPE_CHECKING:
+    from cutover.plan import Plan
     from cutover.settings import Settings
 
-__all__ = ["billed", "stored"]
+__all__ = ["billed", "document", "stored"]
 
 FILES = 2  # of a certificate
 DAYS = 30  # as the estimate counts a month
 SERVICE = "Amazon Simple Storage Service"  # as Cost Explorer names S3
 QUICK = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
+
+
+def document(
+    values: Settings, table: Plan, *, puts_per_day: int, gets_per_day: int, probe_machines: int
+) -> dict[str, Any]:
+    """What `cutover cost --from-bucket` says of so many requests, and of so many machines with a probe.
+
+    Raises:
+        ObjectStoreError: the bucket cannot be listed.
+    """
+    use = cost.planned_use(table, *stored(values), probe_machines)
+    return cost.document(table, replace(use, puts_per_day=puts_per_day, gets_per_day=gets_per_day), billed(values))
 
 
 def stored(values: Settings) -> tuple[int, Decimal]:

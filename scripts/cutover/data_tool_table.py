@@ -40,6 +40,12 @@ class Check(Table):
     sample_minimum: Count
 
 
+class Daily(Table):
+    """How often the daily check of step 9's soak runs by itself."""
+
+    interval_hours: Count
+
+
 class Retirement(Table):
     """How long a file stays in quarantine before it may be purged, and how fresh the proof of its object must be."""
 
@@ -61,12 +67,16 @@ class DataTools(Table):
     batch_size: Count
     concurrency: Count
     longest_key_bytes: Count
+    streamed_above_bytes: Count
+    streamed_at_once: Count
+    most_listed: Count
     estimate_mb_per_second: Count
     hung_seconds: Count
     clock_skew_seconds: Count
     failure_stop: FailureStop
     sweep: Sweep
     check: Check
+    daily: Daily
     retirement: Retirement
     scheduler: Scheduler
     metrics: dict[str, str]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["register", "seconds_until_delivered"]
+__all__ = ["register", "seconds_until_delivered", "sentence"]
 
 _POLL_SECONDS = 1.0  # AWS takes at least five such requests a second from an account
 _LOOK_BACK_SECONDS = 600  # the mark was written before the command began; searching all that is retained takes minutes
@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
         client = boto3.Session().client("logs", region_name=options.region, endpoint_url=options.endpoint_url)
         seconds = seconds_until_delivered(client, options.log_group, options.mark, within)
     except ClientError as error:
-        print(f"cutover: {options.log_group}: {_sentence(error)}", file=sys.stderr)
+        print(f"cutover: {options.log_group}: {sentence(error)}", file=sys.stderr)
         return ExitCode.ERROR
     except BotoCoreError as error:
         print(f"cutover: {options.log_group}: CloudWatch Logs could not be asked: {error}", file=sys.stderr)
@@ -88,7 +88,8 @@ def _run(options: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
-def _sentence(error: ClientError) -> str:
+def sentence(error: ClientError) -> str:
+    """Why CloudWatch Logs refused a search, and what to do."""
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message")
     if code == "ResourceNotFoundException":
         return "there is no such log group in this region: run `pulumi up` for the deployment, or correct log_group"

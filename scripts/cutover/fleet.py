@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ __all__ = [
     "processes_not_holding",
     "rollback_report",
     "seconds_since_start_of",
+    "strays",
+    "superseded",
+    "switched_since",
     "triple",
     "units_on",
     "unknown_workers",
@@ -177,22 +181,84 @@ def not_returned(results: Sequence[Mapping[str, Any]], hosts: Mapping[str, Mappi
         hosts: the inventory's hosts with their variables.
         flags: what every process must hold.
     """
+    return [
+        failure
+        for result in results
+        for failure in _unseen(result, hosts)
+        or [f"{result['item']}: {text}" for text in processes_not_holding(_processes(result), flags)]
+    ]
+
+
+def superseded(results: Sequence[Mapping[str, Any]], hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The machines on which an emergency came after the preflight: each with its epoch, and that of the step.
+
+    Args:
+        results: of the task that asked each machine (`item`) for its status; one that told no epoch is not named.
+        hosts: the machines' variables, with the epoch that the preflight read.
+    """
+    epochs = {result["item"]: machine_report(result.get("stdout", "")).get("epoch") for result in results}
+    return [
+        f"{machine} (epoch {epoch}, this step began at {hosts[machine]['preflight_epoch']})"
+        for machine, epoch in epochs.items()
+        if epoch is not None and int(epoch) != int(hosts[machine]["preflight_epoch"])
+    ]
+
+
+def strays(
+    results: Sequence[Mapping[str, Any]],
+    hosts: Mapping[str, Mapping[str, Any]],
+    switched: Sequence[str],
+    flags: str,
+    former: str,
+) -> list[str]:
+    """What a running step did not do to its workers, a sentence each: somebody else restarted, added or broke them.
+
+    Args:
+        results: of the task that asked each machine (`item`) for its status.
+        hosts: the inventory's hosts with their variables.
+        switched: the workers that the step has switched; every process of them must hold `flags`.
+        flags: what the step sets.
+        former: what every other worker may hold beside, whether the inventory lists it or not: it joined in a proven
+            state, or an earlier run of the step switched it.
+    """
+    ours = {(hosts[name]["machine"], worker_of(hosts[name]["worker_unit"])) for name in switched}
     failures = []
     for result in results:
         machine = result["item"]
-        if result.get("unreachable") or "stdout" not in result:
-            failures.append(f"{machine} cannot be reached")
-            continue
-        report = machine_report(result["stdout"])
-        missing = set(workers_on(hosts, machine)) - {process["worker"] for process in report["processes"]}
-        if result.get("rc") not in {0, 1} or "failed" not in report:
-            said = (result.get("stderr") or result["stdout"]).strip().splitlines() or ["nothing"]
-            failures.append(f"{machine} says: {said[-1]}")
-        elif missing:
-            failures.append(f"{machine} runs no process of {', '.join(sorted(missing))}")
-        else:
-            failures += [f"{machine}: {text}" for text in processes_not_holding(report["processes"], flags)]
+        failures += _unseen(result, hosts)
+        for process in _processes(result):
+            wanted = (flags,) if (machine, process["worker"]) in ours else (flags, former)
+            failures += [f"{machine}: {text}" for text in processes_not_holding([process], *wanted)]
     return failures
+
+
+def switched_since(workers: Sequence[Mapping[str, Any]], clock_skew_s: float) -> str:
+    """From when on every worker had been switched, by any machine's clock (ISO 8601, UTC).
+
+    Args:
+        workers: their variables, with the moment at which each was proven, by the control machine's clock.
+        clock_skew_s: how far that may be behind the machines' clocks, in seconds.
+    """
+    last = max(datetime.fromisoformat(worker["rolling_flip_at"]) for worker in workers)
+    return (last + timedelta(seconds=clock_skew_s)).isoformat()
+
+
+def _processes(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    processes: list[Mapping[str, Any]] = machine_report(result.get("stdout", ""))["processes"]
+    return processes
+
+
+def _unseen(result: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Why a machine's status does not show a process of each of its workers; empty if it does."""
+    machine = result["item"]
+    if result.get("unreachable") or "stdout" not in result:
+        return [f"{machine} cannot be reached"]
+    report = machine_report(result["stdout"])
+    if result.get("rc") not in {0, 1} or "failed" not in report:
+        said = (result.get("stderr") or result["stdout"]).strip().splitlines() or ["nothing"]
+        return [f"{machine} says: {said[-1]}"]
+    missing = set(workers_on(hosts, machine)) - {process["worker"] for process in report["processes"]}
+    return [f"{machine} runs no process of {', '.join(sorted(missing))}"] if missing else []
 
 
 def seconds_since_start_of(program: str, pid: int | None = None) -> float:
@@ -220,6 +286,8 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     lines, failed, proven = [], [], 0
     for variables in machines:
         name, result = variables["inventory_hostname"], variables.get("emergency_result", {"skipped": True})
+        if problem := _why_not_restored(variables.get("emergency_restored", {"skipped": True})):
+            failed.append(f"{name}: {problem}")
         if result.get("skipped"):
             continue
         if result.get("unreachable"):
@@ -237,6 +305,14 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if not done:
             failed.append(f"{name}: {_why_not_done(report, result.get('stdout', ''))}")
     return {"lines": lines, "failed": failed, "proven": proven}
+
+
+def _why_not_restored(result: Mapping[str, Any]) -> str:
+    """Why the quarantined local copies may not all be back on their places; empty if they are, or there are none."""
+    if result.get("skipped") or result.get("rc") == 0:
+        return ""
+    said = result.get("stdout", "").strip().splitlines()[-1:] or ["it cannot be reached"]
+    return f"local copies that were put aside may not be back ({said[0]}): cutover restore --quarantined-only, as root"
 
 
 def _why_not_done(report: Mapping[str, Any], output: str) -> str:

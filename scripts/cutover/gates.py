@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cutover.plan import Bound, Plan
 
-__all__ = ["Result", "Verdict", "evaluate", "overall", "ratio", "sample_floors"]
+__all__ = ["Result", "Verdict", "evaluate", "judge", "overall", "ratio", "sample_floors"]
 
 
 class Verdict(IntEnum):
@@ -87,3 +87,25 @@ def overall(results: Iterable[Result]) -> Verdict:
     return next(
         verdict for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASS) if verdict in verdicts
     )
+
+
+def judge(table: Plan, number: int, measured: Mapping[str, Sequence[Any]], *, partly: bool = False) -> dict[str, Any]:
+    """Verdict and reasons of a step's criteria, as plain values.
+
+    Args:
+        table: whose step's criteria, and service levels' floors, count.
+        number: the step's.
+        measured: [value, samples] by criterion.
+        partly: those criteria alone that were measured, before all of them can be.
+    """
+    results = evaluate(
+        {name: bound for name, bound in table.steps[number].criteria.items() if name in measured or not partly},
+        {name: (value, samples) for name, (value, samples) in measured.items()},
+        sample_floors(table),
+    )
+    return {
+        "verdict": overall(results).name,
+        "reasons": [str(result) for result in results],
+        "failures": [str(result) for result in results if result.verdict is not Verdict.PASS],
+        "criteria": [asdict(result) | {"verdict": result.verdict.name} for result in results],
+    }

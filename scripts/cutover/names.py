@@ -8,9 +8,22 @@ if TYPE_CHECKING:
     from cutover.alarm_table import Severity, Telemetry
     from cutover.plan import Deployment
 
-__all__ = ["alarm", "budget", "dashboard", "incident", "log_group", "namespace", "query", "silence", "topic"]
+__all__ = [
+    "EVIDENCE_PREFIX",
+    "alarm",
+    "budget",
+    "dashboard",
+    "evidence",
+    "incident",
+    "log_group",
+    "namespace",
+    "query",
+    "silence",
+    "topic",
+]
 
 PREFIX = "deltacrown"
+EVIDENCE_PREFIX = "evidence/"  # of every record's key in the backups bucket
 
 
 def alarm(deployment: Deployment, name: str) -> str:
@@ -56,3 +69,8 @@ def log_group(telemetry: Telemetry, deployment: Deployment) -> str:
 def namespace(telemetry: Telemetry, deployment: Deployment) -> str:
     """The metrics' namespace: the deployment is in it, because a filter's default value excludes dimensions."""
     return f"{telemetry.namespace}/{deployment}"
+
+
+def evidence(deployment: Deployment) -> str:
+    """What the keys of this deployment's records begin with, in the backups bucket; a record's file name follows."""
+    return f"{EVIDENCE_PREFIX}{deployment}/"

@@ -154,7 +154,8 @@ class DeploymentNames(Table):
     readonly_role: str
     # Where there is something to retire, which is production:
     retirement_role: str | None = None
-    backups_bucket: str | None = None  # takes the archives
+    evidence_role: str | None = None
+    backups_bucket: str | None = None  # takes the archives, and a copy of the evidence
 
 
 class Rollback(Table):
@@ -317,6 +318,11 @@ class Plan(Table):
     def deployment_of(self, bucket: str) -> Deployment | None:
         """The deployment whose certificates lie in this bucket, None if the table has no such bucket."""
         return next((name for name, names in self.deployments.items() if names.bucket == bucket), None)
+
+    @property
+    def evidence_bucket(self) -> str | None:
+        """The bucket that takes a copy of every deployment's evidence: the one for backups, which production has."""
+        return next((names.backups_bucket for names in self.deployments.values() if names.backups_bucket), None)
 
     def watch(self, alarm_name: str) -> Watch:
         """What this alarm watches; a rollback trigger is always critical."""

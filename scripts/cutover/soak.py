@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     Measures = dict[str, tuple[float | None, int]]
 
-__all__ = ["State", "Watch", "decide", "measure"]
+__all__ = ["State", "Watch", "decide", "measure", "with_programs"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,25 @@ class State:
     def document(self) -> dict[str, Any]:
         """The same as plain values, for a playbook."""
         return asdict(self)
+
+
+def with_programs(
+    journals: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[tuple[str, Mapping[str, int]]],
+    hosts: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The journals, with what programs logged in a worker's environment counted as the worker's.
+
+    Args:
+        journals: the documents of `cutover journal` by machine.
+        metrics: workers of the inventory, each with METRIC lines by name; `cutover worker-command` counts them.
+        hosts: the inventory's hosts with their variables.
+    """
+    found: dict[str, Any] = copy.deepcopy(dict(journals))
+    for worker, counts in metrics:
+        unit = found[hosts[worker]["machine"]]["units"][hosts[worker]["worker_unit"]]
+        unit["metrics"] = dict(Counter(unit["metrics"]) + Counter(counts))
+    return found
 
 
 def measure(table: Plan, journals: Mapping[str, Mapping[str, Any]], watched: Mapping[str, Sequence[str]]) -> Measures:

@@ -5,6 +5,7 @@ A document that lacks what is measured gives no value and no samples: the gate t
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from cutover import gates, plan
@@ -35,18 +36,23 @@ def _signing(storage: Document) -> tuple[float | None, int]:
     return (None if percent is None else percentile(signed, percent)), len(signed)
 
 
+def _causes(run: Document) -> Counter[str]:
+    """All errors of a backfill's document by cause, those that it does not list included."""
+    return Counter(problem["cause"] for problem in run.get("errors", [])) + Counter(run.get("errors_left_out", {}))
+
+
 def dry_run(first: Document, resumed: Document) -> Measures:
     """Step 2: a dry run, and one that went on from its token with a single certificate.
 
     The token is valid if the second run began where the first had ended: it has got further, or nothing was left.
     """
     seen = first["found"]
-    mismatches = sum(problem["cause"] in _HASH_CAUSES for problem in first["errors"])
+    causes = _causes(first)
     start, end = token.decode([first["resume_token"]]), token.decode([resumed["resume_token"]])
     went_on = end > start or (resumed["found"] == 0 and end == start)
     return {
-        "errors": (len(first["errors"]), seen),
-        "hash_mismatches": (mismatches, seen),
+        "errors": (causes.total(), seen),
+        "hash_mismatches": (sum(causes[cause] for cause in _HASH_CAUSES), seen),
         "resume_token_valid": (float(start > 0 and went_on), seen),
     }
 
@@ -92,8 +98,10 @@ def disagreements(check: Document) -> list[dict[str, str]]:
 def consistency(check: Document) -> Measures:
     """Step 5: the consistency check of all keys, and of the sample's hashes."""
     keys = max(check["db_count"], check["s3_count"])
-    different = len(check["different"])
-    wrong = sum(len(check[kind]) for kind in _DISAGREEMENTS) + different
+    different, *others = (
+        len(check[kind]) + check.get("left_out", {}).get(kind, 0) for kind in ("different", *_DISAGREEMENTS)
+    )
+    wrong = different + sum(others)
     return {
         "keys_agree": (max(0.0, 1 - wrong / keys) if keys else None, keys),
         "hashes_agree": (max(0.0, 1 - different / check["sampled"]) if check["sampled"] else None, check["sampled"]),
@@ -115,7 +123,8 @@ def full_backfill(run: Document, after: Document) -> Measures:
     Rows that were accepted by name and reason are not counted by the witnesses. A run that had nothing left to do took
     no time, and had no mismatches.
     """
-    mismatches = sum(problem["cause"] in _HASH_CAUSES for problem in run.get("errors", []))
+    causes = _causes(run)
+    mismatches = sum(causes[cause] for cause in _HASH_CAUSES)
     return {
         "migrated": _share(after["rows"] - after["pending"], after["rows"]),
         "witnesses_agree": _share(after["agree"], after["files"]),
@@ -154,8 +163,9 @@ def daily(check: Document, sample: Document, cost: Document) -> Measures:
     }
 
 
-def week(soak: Document, today: Mapping[str, tuple[float | None, int]]) -> Measures:
-    """Step 9 at its end: the sealed days, the saves of all of them together, and today's measurements."""
+def week(soak: Document, day: Document) -> Measures:
+    """Step 9 at its end: the sealed days, the saves of all of them together, and what today's record measured."""
+    today = {each["criterion"]: (each["measured"], each["samples"]) for each in day["criteria"]}
     return {
         "days_passed": (soak["days"], soak["days"]),
         "keys_agree": today["keys_agree"],
@@ -165,14 +175,37 @@ def week(soak: Document, today: Mapping[str, tuple[float | None, int]]) -> Measu
     }
 
 
+def proven(look: Document) -> Measures:
+    """Step 10, before it asks: whose objects are proven, of all whose local copies are not accepted to stay.
+
+    What an earlier run has put aside was proven when it was moved.
+    """
+    unproven = sum(left["cause"] != "accepted" for left in look["left"])
+    found = look["certificates"] + look["not_here"]
+    return {"objects_proven": _share(found, found + unproven)}
+
+
+def retirement(look: Document, downloads: Sequence[Document]) -> Measures:
+    """Step 10: what was proven, and what the site still serves and verifies without local copies."""
+    served = [document["migrated"] for document in downloads]
+    return {
+        "objects_proven": proven(look)["objects_proven"],
+        "quarantined_still_served": _share(
+            sum(counts["equal"] for counts in served), sum(counts["asked"] for counts in served)
+        ),
+    }
+
+
 MEASURES: Mapping[str, Callable[..., Measures]] = {
     "consistency": consistency,
     "daily": daily,
     "dry_run": dry_run,
     "dual_write": dual_write,
     "full_backfill": full_backfill,
+    "proven": proven,
     "read_switch": read_switch,
     "reads": reads,
+    "retirement": retirement,
     "sample": sample,
     "week": week,
     "shadow_reads": shadow_reads,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import json
 import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cutover import fleet, plan
+from cutover import fleet, plan, tool_result
+from cutover.evidence import soak_days
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["of", "of_rollback"]
+__all__ = ["of", "of_day", "of_rollback", "pages"]
 
 
 def of(
@@ -52,6 +54,46 @@ def of(
             for name in groups[f"{deployment}_workers"]
             if "rolling_flip_at" in hosts[name]
         ],
+    }
+
+
+def pages(result: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """What a record says of the pages that were sent meanwhile: `pages`, or `pages_unknown` and why.
+
+    Args:
+        result: of Ansible's task that ran `cutover alarms pages`; where it was skipped, the record says nothing.
+        host: where it ran.
+    """
+    if result.get("skipped"):
+        return {}
+    problem = tool_result.problem(result, "cutover alarms pages", host, [0])
+    if problem:
+        return {"pages_unknown": problem}
+    return {"pages": json.loads(result["stdout"])["pages"]}
+
+
+def of_day(
+    table: plan.Plan, gate: Mapping[str, Any], documents: Mapping[str, Any], started: datetime
+) -> dict[str, Any]:
+    """The evidence of a daily check of step 9; a playbook that runs it adds who approved it, and from which commit.
+
+    Args:
+        table: whose step 9 names the deployment.
+        gate: the verdict, as `gates.judge` gives it.
+        documents: what was found and counted, kept whole.
+        started: when the check began.
+    """
+    return {
+        "kind": "daily",
+        "step": soak_days.STEP,
+        "deployment": table.steps[soak_days.STEP].deployment,
+        "who": f"{getpass.getuser()}@{socket.gethostname()}",
+        "started_at": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+        "ended_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "verdict": gate["verdict"],
+        "message": "; ".join(gate["reasons"]),
+        "criteria": gate["criteria"],
+        **documents,
     }
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from cutover.arguments import positive
 from cutover.exit_codes import ExitCode
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["Requests", "register"]
+__all__ = ["Failure", "Memory", "Requests", "register"]
 
 TIMEOUT_SECONDS = 30  # for each wait; nginx does not wait longer for a worker either
 TYPE = "participant"  # of the test certificates
@@ -40,7 +41,7 @@ TYPE = "participant"  # of the test certificates
 
 @dataclass(frozen=True)
 class Failure:
-    """A request that did not do what it had to; no status if there was no answer."""
+    """A request that did not do what it had to; no status if there was no answer, of a program its exit code."""
 
     status: int | None
     detail: str
@@ -76,6 +77,32 @@ class _Result:
     failure: Failure | None = None
 
 
+class Memory:
+    """The file that outlives whoever asked for certificates, so that they can be removed; without a path, nothing.
+
+    Threads may share it: each line is one write at the file's end.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._file: int | None = None
+        if path is not None:  # before the first certificate: one that cannot be remembered must not be issued
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            os.close(self._file)
+
+    def add(self, certificate_id: int, names: Sequence[str]) -> None:
+        """Writes a certificate down, on disk when it returns."""
+        if self._file is not None:
+            os.write(self._file, f"{json.dumps({'id': certificate_id, 'names': names})}\n".encode())
+            os.fsync(self._file)
+
+
 def register(commands: Subparsers) -> None:
     """Adds `worker-requests` to the parser of `cutover`."""
     parser = commands.add_parser(
@@ -92,6 +119,9 @@ def register(commands: Subparsers) -> None:
     issue = actions.add_parser("issue", help="issue certificates, each for a participant of its own")
     issue.add_argument("--count", type=positive, required=True, metavar="N", help="how many")
     issue.add_argument("--size-kb", type=positive, metavar="S", help="of each file, about (default: as small as it is)")
+    issue.add_argument(
+        "--remember", type=Path, metavar="FILE", help="write each certificate down as soon as it is issued"
+    )
     issue.set_defaults(command=_issue)
     download = actions.add_parser("download", help="download PDFs, and compare them with the hash of the issued one")
     download.set_defaults(command=_download)
@@ -128,11 +158,14 @@ def _issue(options: argparse.Namespace) -> int:
         try:
             issued = json.loads(answer.body)
             names = tuple(str(issued[name]) for name in ("file_pdf", "file_image") if issued[name])
-            return _Result(int(issued["id"]), names)
+            number = int(issued["id"])
         except (ValueError, KeyError, TypeError):
             return _Result(failure=Failure(answer.status, "the worker issued something that has no id"))
+        memory.add(number, names)
+        return _Result(number, names)
 
-    return _run(options, given, issue, range(options.count))
+    with Memory(options.remember) as memory:
+        return _run(options, given, issue, range(options.count))
 
 
 def _download(options: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ FAILED = 2  # what ansible-playbook ends with when a play failed
 UNREACHABLE = 4  # and when a machine of a play could not be reached
 READY = "Everything is ready: the step may act"
 LOOKED = "What the soak has measured"
+TEST_CERTIFICATES = "/var/lib/deltacrown-cutover/test-certificates.jsonl"
 CANARY = "production-worker1"
 SECOND_BATCH = ["production-worker2", "production-worker3", "production-worker4"]
 NOWHERE = "10.213.77.99"  # of the lab's network, and no machine has it
@@ -142,6 +143,20 @@ def test_worker_of_the_second_batch_that_does_not_start_takes_the_canary_back(pr
         assert "worker3 did not come up with the new flags" in told
 
 
+def test_canary_that_a_deploy_started_with_other_flags_ends_the_soak(production: Production) -> None:
+    """Somebody deploys in the middle of a soak: what it measures from then on would be another fleet's."""
+    before, run = production.orphans(), production.start(6)
+    run.reaches(LOOKED)
+    epoch = '"$(cat /etc/deltacrown/rollback-epoch)"'  # a deploy raises none
+    production.sudo(DATA_HOST, f"deltacrown-s3-rollback --flags false,false,false --epoch {epoch} --workers worker1")
+    text, record = failed(production, run.wait(), 6, "ERROR", mode="local", switched=[CANARY])
+    for told in (text, record["message"]):
+        assert f"step 6 ERROR: {DATA_HOST}: worker1 pid " in told
+        assert "A deploy, a crash or somebody else started it" in told
+    assert production.rows(f"WHERE tournament_id = {productions.PROBE_TOURNAMENT}") == []
+    assert set(production.orphans()) <= set(before)
+
+
 def test_step_6_killed_in_the_soak_goes_on_when_run_again(production: Production) -> None:
     """The control machine dies while the canary soaks: the next run begins from there and ends with PASS."""
     first = production.start(6)
@@ -149,6 +164,8 @@ def test_step_6_killed_in_the_soak_goes_on_when_run_again(production: Production
     first.kill()
     canary = {process["dual_write"] for process in production.processes() if process["worker"] == "worker1"}
     assert canary == {True}
+    left = production.rows(f"WHERE tournament_id = {productions.PROBE_TOURNAMENT}")
+    assert left
     text = said(production.play(6))
     for machine in WEBS:
         assert f"{machine}: {LOCK} is held" in text
@@ -158,6 +175,9 @@ def test_step_6_killed_in_the_soak_goes_on_when_run_again(production: Production
     record = production.records()[-1]
     assert (record["step"], record["verdict"]) == (6, "PASS")
     assert set(criteria(record).values()) == {"PASS"}
+    assert not {certificate for certificate, _ in left} & set(record["probes"])
+    assert production.rows(f"WHERE tournament_id = {productions.PROBE_TOURNAMENT}") == []
+    assert "".join(production.sudo_on_all(f"test ! -e {TEST_CERTIFICATES} || cat {TEST_CERTIFICATES}")) == ""
     assert production.is_in("dual-write")
 
 
@@ -226,13 +246,17 @@ def test_emergency_outlasts_the_step_that_it_interrupts(production: Production, 
     )
     passed(emergency)
     assert production.is_in("local")
+    rolled_back = production.pids()
     text = said(run.wait())
     assert production.is_in("local")
+    assert production.pids() == rolled_back
     rollback, record = production.records()[-2:]
     assert (rollback["kind"], rollback["verdict"]) == ("rollback", "PASS")
     assert (record["step"], record["verdict"]) == (8, "ERROR")
+    assert [each.partition(" ")[0] for each in record["superseded"]] == list(WEBS)
     for told in (text, record["message"]):
-        assert "an emergency rollback came first" in told
+        assert "step 8 SUPERSEDED: an emergency rollback came first" in told
+        assert "nothing was taken back" in told
 
 
 def test_uploads_that_s3_denies_stop_the_canary(production: Production) -> None:

@@ -121,6 +121,15 @@ class Production:
         with self.connect() as connection:
             connection.execute(query + sql.SQL(condition))  # our own text
 
+    def orphans(self) -> list[str]:
+        """The objects of certificates that no row names."""
+        query = sql.SQL("SELECT file_pdf FROM {table} UNION SELECT file_image FROM {table}").format(table=TABLE)
+        with self.connect() as connection:
+            named = {name for (name,) in connection.execute(query)}
+        pages = self.lab.aws.s3().get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=PRODUCTION.bucket, Prefix="certificates/")
+        return [each["Key"] for page in found for each in page.get("Contents", ()) if each["Key"] not in named]
+
     def wait_for_alarms(self, step: int, *, quiet_seconds: float = 0.0) -> None:
         """Returns once every alarm has let this step start for so long."""
         staging.wait_for_alarms("production", step, quiet_seconds=quiet_seconds)

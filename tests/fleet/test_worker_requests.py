@@ -93,6 +93,46 @@ def test_the_named_worker_alone_issues_and_the_journal_says_so(staging: Lab, wor
     assert (code, {failure["status"] for failure in gone["failures"]}) == (ExitCode.FAILED, {404})
 
 
+ISSUE = """
+import json, secrets, django
+django.setup()
+from apps.tournaments import orders, services
+order = {"tournament_id": 2, "participant_id": 10**9 + secrets.randbelow(10**9), "certificate_type": "participant"}
+print(services.issue(orders.read_order(json.dumps(order).encode())).pk)
+"""
+REMOVE = """
+import sys, django
+django.setup()
+from apps.tournaments import models, services
+services.remove(models.Certificate.objects.get(pk=int(sys.argv[1])))
+"""
+
+
+def run_program(lab: Lab, action: str, code: str, *arguments: str) -> dict[str, Any]:
+    """What the site's own program did with the environment of worker1."""
+    command = ["sudo", "cutover", "worker-command", action, "--json", "--worker", "worker1", *arguments]
+    command += ["--env-file", "/etc/deltacrown/staging.env", "--directory", "/opt/deltacrown/app"]
+    command += ["--settings", "deltacrown.settings"]
+    command += ["--program", json.dumps(["/opt/deltacrown/venv/bin/python", "-c", code])]
+    found: dict[str, Any] = json.loads(lab.run(MACHINE, command))
+    return found
+
+
+def test_the_site_s_own_program_issues_as_the_worker_would(staging: Lab) -> None:
+    """Where the site has no POST: the flags are those of the worker, and so is the role that stores in S3."""
+    memory = "/run/test-certificates.jsonl"
+    issued = run_program(staging, "issue", ISSUE, "--count", "2", "--remember", memory)
+    assert (issued["done"], issued["failures"]) == (2, [])
+    assert issued["metrics"]["cert.s3.save.success"] == 4
+    removed = run_program(staging, "remove", REMOVE, *map(str, issued["ids"]))
+    assert (removed["done"], removed["failures"]) == (2, [])
+    proof = "cutover removed --json --env-file /etc/deltacrown/staging.env"
+    given = "[" + ",".join(staging.run(MACHINE, ["sudo", "cat", memory]).split("\n")[:2]) + "]"
+    script = f'printf %s "$1" | sudo -u www-data {proof}; rm {memory}'
+    gone = json.loads(staging.run(MACHINE, ["sudo", "sh", "-c", script, "sh", given]))
+    assert (gone["gone"], gone["left"]) == (2, [])
+
+
 @pytest.mark.usefixtures("staging")
 def test_who_may_not_use_the_socket_or_the_site_is_told() -> None:
     """Nothing was measured, and the operator must read what to run instead."""

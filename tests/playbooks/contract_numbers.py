@@ -26,20 +26,19 @@ _ELSE_KEYS = {"step_number": "a step's own number", "data_command_accepts": "exi
 ALLOWED = {
     ("emergency-rollback.yml", "ansible_ssh_args", 5): "seconds until a dead machine is given up",
     ("emergency-rollback.yml", "ansible_ssh_args", 2): "as above",
+    ("emergency-rollback.yml", "ansible.builtin.raw", 2): "standard error",
     ("roles/background_run/defaults/main.yml", "background_run_poll_seconds", 2): "how often systemd is asked",
     ("roles/background_run/defaults/main.yml", "background_run_loss_seconds", 10): "how often a machine is tried",
     ("roles/data_tools/tasks/prove.yml", "that", 3): "an exit code",
     ("roles/data_tools/vars/main.yml", "settings", 3): "an exit code",
+    ("roles/evidence/tasks/bucket_copy.yml", "evidence_copy_problem", 3): "an exit code",
     ("roles/probe/defaults/main.yml", "probe_looks", 10): "how often the proof looks",
     ("roles/probe/tasks/prove.yml", "argv", 50): "lines of the journal that are read",
     ("roles/probe/tasks/prove.yml", "delay", 2): "how often the proof looks",
     ("roles/probe/tasks/prove.yml", "fail_msg", 2): "how often the proof looks",
-    ("roles/soak/defaults/main.yml", "soak_poll", 2): "seconds between two looks of a rehearsal, at least",
+    ("roles/soak/defaults/main.yml", "soak_restart_seconds", 5): "seconds that a worker takes to start again",
     ("roles/step/tasks/soak_days.yml", "problem", 3): "an exit code",
-    ("roles/test_upload/tasks/http.yml", "that", 200): "a status of HTTP",
-    ("roles/test_upload/tasks/http.yml", "timeout", 10): "seconds until a request is given up",
-    ("roles/test_upload/tasks/http.yml", "timeout", 30): "as above",
-    ("roles/test_upload/tasks/remove.yml", "timeout", 30): "as above",
+    ("vars/step.yml", "step_poll_seconds", 2): "seconds between two looks of a rehearsal, at least",
 }
 
 

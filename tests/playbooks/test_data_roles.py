@@ -187,6 +187,19 @@ STEP = {"number": 2, "from": "dual-write", "to": "dual-write"}
 PASSED = {"errors": [0, 100], "hash_mismatches": [0, 100], "resume_token_valid": [1.0, 100]}
 
 
+# A data host with the settings that only a host of the inventory has.
+SITE = {
+    "ansible.builtin.add_host": {
+        "name": "data",
+        "ansible_connection": "local",
+        "environment_file": "/e",
+        "evidence_role_arn": "arn:evidence",
+        "readonly_role_arn": "arn:reader",
+    }
+}
+SEAL = 'cat >{0}/sealed.json; echo \'{{"file": "000002-step-2-PASS.json", "sha256": "aa"}}\''
+
+
 def sealed(tmp_path: Path, cutover: str, **more: Any) -> str:
     """A step that is judged and recorded as step playbooks do."""
     include = "ansible.builtin.include_role"
@@ -201,7 +214,7 @@ def sealed(tmp_path: Path, cutover: str, **more: Any) -> str:
     record = {"kind": "step", "step": 2, "deployment": "staging", "criteria": "{{ step_gate.criteria }}"}
     paths = {"evidence_copies": f"{tmp_path}/copies/staging", "evidence_directory": f"{tmp_path}/chain"}
     variables = {"step": STEP, "step_measured": PASSED, "step_record": record, "step_data_host": "localhost", **paths}
-    return play_roles(tmp_path, [KNOWN, block], "", roles, **({"ansible_become": False} | variables | more))
+    return play_roles(tmp_path, [KNOWN, SITE, block], "", roles, **({"ansible_become": False} | variables | more))
 
 
 def test_a_pass_is_sealed_and_copied(tmp_path: Path) -> None:
@@ -239,3 +252,75 @@ def test_a_pass_that_cannot_be_sealed_is_none(
     verdicts = [json.loads(path.read_text())["verdict"] for path in kept]
     assert verdicts == ["PASS", "ERROR"]
     assert [criterion["criterion"] for criterion in json.loads(kept[0].read_text())["criteria"]] == list(PASSED)
+
+
+def on_the_data_host(tmp_path: Path, copy: str, pages: str = "exit 99", **more: Any) -> str:
+    """The same on a data host that copies its evidence: what the copy and the look for pages do there."""
+    script = f"""case "$1 $2" in
+"evidence append") {SEAL.format(tmp_path)} ;;
+"evidence copy") echo $* >{tmp_path}/copy; {copy} ;;
+"alarms pages") echo $* >{tmp_path}/pages; {pages} ;;
+esac"""
+    return sealed(tmp_path, script, step_data_host="data", **more)
+
+
+def test_the_sealed_chain_is_copied_into_the_backups_bucket(tmp_path: Path) -> None:
+    said = on_the_data_host(tmp_path, 'echo \'{"verdict": "PASS"}\'')
+    assert "SEALED, BUT NOT COPIED" not in said
+    assert "failed=0" in said
+    chain = f"--directory {tmp_path}/chain --env-file /e --role-arn arn:evidence"
+    assert (tmp_path / "copy").read_text() == f"evidence copy --json {chain}\n"
+
+
+@pytest.mark.parametrize(
+    ("copy", "sentence"),
+    [
+        ("echo S3 is away >&2; exit 4", "`cutover evidence copy` on data ended with 4: S3 is away"),
+        (
+            "echo first at 000001 >&2; echo '{}'; exit 1",
+            "`cutover evidence copy` on data ended with 1: first at 000001",
+        ),
+        ("exit 0", "`cutover evidence copy` on data ended with 0 and printed no result"),
+    ],
+)
+def test_a_copy_that_fails_is_named_and_takes_no_step_back(tmp_path: Path, copy: str, sentence: str) -> None:
+    """A step that passed is taken back because S3 is away; or nobody learns that one disk alone has its evidence."""
+    said = on_the_data_host(tmp_path, copy)
+    assert f"SEALED, BUT NOT COPIED into the backups bucket: {sentence}" in said
+    assert "failed=0" in said
+    assert "End the step" not in said
+
+
+def test_an_emergency_waits_for_no_copy(tmp_path: Path) -> None:
+    """Whoever rolls back during an outage of AWS waits for AWS."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program(programs, "cutover", f"echo $* >>{tmp_path}/calls; cat >/dev/null; echo '{{}}'")
+    roles = playbooks_calling(tmp_path, f"{programs}/cutover") / "roles"
+    task = {"ansible.builtin.include_role": {"name": "evidence", "tasks_from": "rollback"}}
+    paths = {"evidence_copies": f"{tmp_path}/copies/staging", "evidence_directory": f"{tmp_path}/chain"}
+    what = {"evidence_deployment": "staging", "scenario": "local", "drill": False, "emergency_seconds": 5}
+    groups = {"ansible.builtin.add_host": {"name": "data", "groups": "staging_machines"}}
+    play_roles(tmp_path, [SITE, groups, task], "", roles, ansible_become=False, step_data_host="data", **paths, **what)
+    assert (tmp_path / "calls").read_text() == f"evidence append --directory {tmp_path}/chain\n"
+
+
+STARTED = {"kind": "step", "step": 2, "deployment": "staging", "started_at": "2026-12-01T10:00:00Z"}
+
+
+def test_a_record_holds_the_pages_of_its_time(tmp_path: Path) -> None:
+    page = {"at": "2026-12-01T10:05:00Z", "severity": "critical"}
+    copied = "echo '{}'"
+    on_the_data_host(tmp_path, copied, f"echo '{json.dumps({'pages': [page]})}'", step_record=STARTED)
+    assert json.loads((tmp_path / "sealed.json").read_text())["pages"] == [page]
+    asked = "--deployment staging --since 2026-12-01T10:00:00Z --env-file /e --role-arn arn:reader"
+    assert (tmp_path / "pages").read_text() == f"alarms pages --json {asked}\n"
+
+
+def test_a_record_whose_pages_nobody_could_ask_for_says_so(tmp_path: Path) -> None:
+    """CloudWatch was away, and the record says that nobody was woken."""
+    said = on_the_data_host(tmp_path, "echo '{}'", "echo CloudWatch is away >&2; exit 4", step_record=STARTED)
+    record = json.loads((tmp_path / "sealed.json").read_text())
+    assert "pages" not in record
+    assert record["pages_unknown"] == "`cutover alarms pages` on data ended with 4: CloudWatch is away"
+    assert "failed=0" in said

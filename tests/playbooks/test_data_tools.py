@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 ROLE = PLAYBOOKS / "roles/data_tools"
 TABLE = plan.load()
 READONLY = "arn:aws:iam::123456789012:role/readonly"
+GROUP = "/deltacrown/certificates/staging"
+MACHINES = {"one": "staging_machines", "two": "staging_machines", "other": "production_machines"}
+RECORD = "/run/cutover-daily.json"
 
 
 def installed(directory: Path, **variables: Any) -> dict[str, str]:
@@ -34,8 +38,12 @@ def installed(directory: Path, **variables: Any) -> dict[str, str]:
         }
         for kind in ("service", "timer")
     ]
-    environment_file = directory / "staging.env"
-    said = play(directory, [*load, *write], environment_file=str(environment_file), **variables)
+    variables |= {"environment_file": str(directory / "staging.env"), "log_group": GROUP}
+    groups: list[dict[str, Any]] = [
+        {"ansible.builtin.group_by": {"key": "staging_data_host"}},
+        *({"ansible.builtin.add_host": {"name": name, "groups": [group]}} for name, group in MACHINES.items()),
+    ]
+    said = play(directory, [*groups, *load, *write], **variables)
     assert "failed=0" in said, said
     return {path.name: path.read_text() for path in directory.iterdir() if path.suffix in {".service", ".timer"}}
 
@@ -55,7 +63,44 @@ def units(directory: Path) -> dict[str, str]:
 def test_the_timers_keep_the_tables_intervals(units: dict[str, str]) -> None:
     """A check that comes every 26 hours fires its own alarm."""
     assert f"OnUnitActiveSec={TABLE.data_tools.sweep.interval_seconds}s\n" in units["deltacrown-sweep.timer"]
-    assert f"OnUnitActiveSec={TABLE.data_tools.check.interval_hours * 3600}s\n" in units["cutover-check.timer"]
+    for name, tool in (("cutover-check", TABLE.data_tools.check), ("cutover-daily", TABLE.data_tools.daily)):
+        assert f"OnUnitActiveSec={tool.interval_hours * 3600}s\n" in units[f"{name}.timer"]
+
+
+def test_a_daily_check_may_come_late(units: dict[str, str]) -> None:
+    """One that is started every 24 hours skips a day as soon as one run begins late."""
+    assert TABLE.data_tools.daily.interval_hours <= 12
+    assert "--in-soak" in units["cutover-daily.service"]
+
+
+def test_the_daily_check_names_whose_lines_must_be_there(units: dict[str, str]) -> None:
+    """A machine that is not named may be silent; one of the other deployment delivers elsewhere."""
+    assert f" --log-group {GROUP} --time-scale 1 --machine one two\n" in units["cutover-daily.service"]
+
+
+@pytest.mark.parametrize(
+    ("record", "code", "sealed"),
+    [('{"verdict": "FAIL"}\n', 0, '{"verdict": "FAIL"}\n'), ("", 0, None), (None, 0, None), ("{", 5, "{")],
+)
+def test_root_seals_what_the_daily_check_left(
+    tmp_path: Path, units: dict[str, str], record: str | None, code: int, sealed: str | None
+) -> None:
+    """A FAIL that nobody seals would be a day that nobody looked at; a run with nothing to do leaves nothing."""
+    file, taken = tmp_path / "record.json", tmp_path / "taken"
+    if record is not None:
+        file.write_text(record)
+    program(tmp_path, "cutover", f'[ "$*" = "evidence append" ] && cat >{taken}; exit {code}')
+    (command,) = re.findall(r"^ExecStopPost=\+(.*)$", units["cutover-daily.service"], re.MULTILINE)
+    command = command.replace(RECORD, str(file)).replace("/usr/local/bin/cutover", f"{tmp_path}/cutover")
+    assert subprocess.run(shlex.split(command), check=False).returncode == code
+    assert (taken.read_text() if taken.exists() else None) == sealed
+
+
+def test_the_daily_check_begins_without_yesterdays_record(units: dict[str, str]) -> None:
+    """A run that ends in an error would seal the day before again; what it says beside the record is none."""
+    unit = units["cutover-daily.service"]
+    assert f"\nExecStartPre=+/bin/rm --force {RECORD}\n" in unit
+    assert f"\nStandardOutput=append:{RECORD}\nStandardError=journal\n" in unit
 
 
 def test_the_alarm_names_the_timer_that_exists(units: dict[str, str]) -> None:
@@ -63,11 +108,14 @@ def test_the_alarm_names_the_timer_that_exists(units: dict[str, str]) -> None:
     assert TABLE.next_command("no-consistency-check", "staging").split()[-1] in units
 
 
-def test_only_the_check_takes_the_read_only_role(tmp_path: Path, units: dict[str, str]) -> None:
+def test_only_the_checks_take_the_read_only_role(tmp_path: Path, units: dict[str, str]) -> None:
     """A sweep that cannot write marks nothing; a check under the workers' role could write."""
     assert not [name for name, text in units.items() if "--role-arn" in text]
     with_role = installed(tmp_path, readonly_role_arn=READONLY, time_scale=20)
-    assert [name for name, text in with_role.items() if f"--role-arn {READONLY}\n" in text] == ["cutover-check.service"]
+    assert {name for name, text in with_role.items() if f"--role-arn {READONLY}\n" in text} == {
+        "cutover-check.service",
+        "cutover-daily.service",
+    }
     assert f"OnUnitActiveSec={TABLE.data_tools.sweep.interval_seconds // 20}s\n" in with_role["deltacrown-sweep.timer"]
 
 
@@ -121,3 +169,9 @@ def test_the_rehearsals_check_runs_under_the_read_only_role(deployment: plan.Dep
     """The rehearsal would prove a check that could have written."""
     variables = yaml.safe_load((PLAYBOOKS / f"inventories/rehearsal/group_vars/{deployment}.yml").read_text())
     assert variables["readonly_role_arn"].endswith(f":role/{TABLE.deployments[deployment].readonly_role}")
+
+
+def test_the_rehearsals_evidence_is_copied_under_its_role() -> None:
+    """The rehearsal would prove a copy that the deployed role may not make."""
+    variables = yaml.safe_load((PLAYBOOKS / "inventories/rehearsal/group_vars/all.yml").read_text())
+    assert variables["evidence_role_arn"].endswith(f":role/{TABLE.deployments['production'].evidence_role}")

@@ -64,6 +64,35 @@ def test_machines_with_different_tools_are_named(tmp_path: Path) -> None:
     assert status != 0
 
 
+def copying(tmp_path: Path, number: int = STEP) -> Deployment:
+    """A deployment whose inventory names the role of the evidence."""
+    deployment = Deployment.ready_for(tmp_path, number)
+    inventory = yaml.safe_load(deployment.inventory.read_text())
+    inventory["all"]["vars"]["evidence_role_arn"] = "arn:evidence"
+    deployment.inventory.write_text(yaml.safe_dump(inventory))
+    return deployment
+
+
+def test_evidence_that_is_copied_is_not_refused(tmp_path: Path) -> None:
+    """Else the refusal below would be that of every deployment."""
+    deployment = copying(tmp_path)
+    deployment.says("evidence-copy", {"verdict": "PASS"})
+    code, said = deployment.play("go-live-step3.yml", "--check")
+    assert "step 3 would start" in said
+    assert code == 0
+
+
+def test_evidence_that_the_backups_bucket_does_not_have_is_refused(tmp_path: Path) -> None:
+    """Steps go on for weeks on records that one disk alone has, or that are not those of the bucket."""
+    deployment = copying(tmp_path)
+    deployment.says("evidence-copy", {"verdict": "FAIL"}, 1, "not one chain, first at 000002-step-1-PASS.json")
+    status, said = deployment.play("go-live-step3.yml", "--check")
+    found = "`cutover evidence copy` on m1 ended with 1: not one chain, first at 000002-step-1-PASS.json"
+    assert f"the evidence is not in the backups bucket: {found}" in said
+    assert "step 3 would start" not in said
+    assert status != 0
+
+
 def test_an_unreachable_machine_is_never_ready(tmp_path: Path) -> None:
     """--check would say that the step may start, and the step would then be refused."""
     deployment = Deployment.ready_for(tmp_path, STEP)
@@ -132,7 +161,52 @@ def test_what_only_the_read_only_role_may_see_refuses_no_step(tmp_path: Path) ->
     assert status == 0, said
 
 
-def alone(deployment: Deployment, part: str, hosts: str = "localhost") -> tuple[int, str]:
+TESTS = {"site_test_command": ["/site/pytest", "tests/certificates"]}
+
+
+def preflight_with(tmp_path: Path, script: str, *arguments: str, **configured: Any) -> tuple[int, str]:
+    """The preflight of a deployment whose application's own tests are this script."""
+    deployment = Deployment.ready_for(tmp_path, STEP)
+    inventory = yaml.safe_load(deployment.inventory.read_text())
+    inventory["all"]["vars"] |= configured
+    deployment.inventory.write_text(yaml.safe_dump(inventory))
+    systemd_run = tmp_path / "bin/systemd-run"
+    own = f'case "$*" in *"-- /site/pytest tests/certificates"*) {script} ;; esac'
+    systemd_run.write_text(systemd_run.read_text().replace("#!/bin/sh\n", f"#!/bin/sh\n{own}\n"))
+    return alone(deployment, "deployment", "localhost", *arguments)
+
+
+@pytest.mark.parametrize("configured", [TESTS, {"site_test_command": "/site/pytest tests/certificates"}])
+def test_an_application_that_fails_its_own_tests_is_refused(tmp_path: Path, configured: dict[str, Any]) -> None:
+    """The runbook's prerequisite: a suite that is red before the cutover explains nothing afterwards."""
+    status, said = preflight_with(tmp_path, "echo collected 31; echo 1 failed, 30 passed; exit 1", **configured)
+    assert (
+        "m1: the application fails its own tests: `/site/pytest tests/certificates` ended with 1: 1 failed, 30" in said
+    )
+    assert status != 0
+
+
+def test_an_application_that_passes_its_own_tests_is_not_refused(tmp_path: Path) -> None:
+    status, said = preflight_with(tmp_path, "echo 31 passed; exit 0", **TESTS)
+    assert status == 0, said
+    assert "NOT CONFIGURED" not in said
+
+
+def test_tests_that_are_not_run_are_said_to_be_so(tmp_path: Path) -> None:
+    """Whoever reads that the preflight passed must not believe that they passed, too."""
+    status, said = preflight_with(tmp_path, "exit 1")
+    assert "the application's own tests: NOT CONFIGURED (site_test_command of the inventory)" in said
+    assert status == 0, said
+
+
+def test_under_check_the_tests_are_not_run(tmp_path: Path) -> None:
+    """They may make a database of their own, and --check changes nothing."""
+    status, said = preflight_with(tmp_path, "exit 1", "--check", **TESTS)
+    assert "the application's own tests: NOT RUN under --check" in said
+    assert status == 0, said
+
+
+def alone(deployment: Deployment, part: str, hosts: str = "localhost", *arguments: str) -> tuple[int, str]:
     """One part of the preflight on some hosts, without what stands before it."""
     variables = {"vars_files": ["vars/step.yml"], "vars": {"step_number": STEP}, "gather_facts": False}
     identity, tasks = (
@@ -140,4 +214,4 @@ def alone(deployment: Deployment, part: str, hosts: str = "localhost") -> tuple[
     )
     plays = [variables | {"hosts": "localhost", "tasks": identity}, variables | {"hosts": hosts, "tasks": tasks}]
     (deployment.playbooks / "alone.yml").write_text(yaml.safe_dump(plays))
-    return deployment.play("alone.yml", "-e", "preflight_tools=same preflight_ready=true")
+    return deployment.play("alone.yml", "-e", "preflight_tools=same preflight_ready=true", *arguments)

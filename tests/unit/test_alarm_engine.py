@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import urllib.request
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -17,7 +19,6 @@ from rehearsal.provider.kept import KeptResources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -104,6 +105,7 @@ def cloud(stand_ins: StandIns, tmp_path: Path) -> Iterator[Cloud]:
     yield Cloud(stand_ins, kept, topic)
     reset = urllib.request.Request(f"{stand_ins.monitoring.endpoint_url}/moto-api/reset", method="POST")  # noqa: S310 (http)
     urllib.request.urlopen(reset).close()  # noqa: S310 (as above)
+    Path(stand_ins.monitoring.history).write_text("", encoding="utf-8")
     logs.delete_log_group(logGroupName=GROUP)
     sns.delete_topic(TopicArn=topic)
 
@@ -143,6 +145,21 @@ class Play:
         answer = self.cloudwatch.describe_alarms(AlarmTypes=["MetricAlarm"])
         return {alarm["AlarmName"]: alarm["StateValue"] for alarm in answer["MetricAlarms"]}
 
+    def history(self) -> list[tuple[str, str]]:
+        """What DescribeAlarmHistory tells of the incident, without the first judgement of a new alarm."""
+        answer = self.cloudwatch.describe_alarm_history(
+            AlarmName=INCIDENT,
+            AlarmTypes=["CompositeAlarm"],
+            StartDate=datetime.fromtimestamp(START, UTC),
+            EndDate=datetime.fromtimestamp(self.now, UTC),
+            ScanBy="TimestampAscending",
+        )
+        told: list[tuple[str, str]] = [
+            (each["HistoryItemType"], each["HistorySummary"]) for each in answer["AlarmHistoryItems"]
+        ]
+        first = ("StateUpdate", "Alarm updated from OK to ALARM")
+        return told[told.index(first) :] if first in told else []
+
     def pages(self) -> list[tuple[str, str]]:
         """Old and new state of what was published, the first judgement of a new alarm left out."""
         told = [(each["OldStateValue"], each["NewStateValue"]) for _, each in self.published]
@@ -171,6 +188,9 @@ def test_failures_page_once_and_resolve(play: Play) -> None:
     play.minutes(6)
     assert play.states()[FAILURES] == "OK"
     assert play.pages() == [("OK", "ALARM"), ("ALARM", "OK")]
+    acted = ("Action", f"Successfully executed action {play.cloud.topic}")
+    changes = [("StateUpdate", f"Alarm updated from {change}") for change in ("OK to ALARM", "ALARM to OK")]
+    assert play.history() == [changes[0], acted, changes[1], acted]
 
 
 def test_one_failure_is_below_the_threshold(play: Play) -> None:
@@ -206,6 +226,7 @@ def test_silence_lasts_its_minutes_and_holds_the_page_back(play: Play) -> None:
     play.minutes(4)
     assert play.states() == {FAILURES: "ALARM", SILENCE: "ALARM"}
     assert play.pages() == []
+    assert play.history() == [("StateUpdate", "Alarm updated from OK to ALARM")]
     for _ in range(8):
         play.log(FAIL, FAIL)
         play.minutes(1)
@@ -234,6 +255,7 @@ def test_topic_that_is_gone_does_not_stop_the_engine(play: Play, capsys: pytest.
     play.minutes(6)
     assert "alarm engine: ALARM" in capsys.readouterr().err
     assert play.states()[FAILURES] == "ALARM"
+    assert ("Action", f"Failed to execute action {play.cloud.topic}") in play.history()
 
 
 def test_late_lines_count(play: Play) -> None:
@@ -255,7 +277,9 @@ def test_clock_scales_both_ways() -> None:
 def test_settings_and_heartbeat_survive_their_files(tmp_path: Path) -> None:
     """They hold a secret, and the rehearsal trusts them."""
     aws = aws_stand_in.AwsStandIn("https://127.0.0.1:1", "key", "secret", 1)
-    settings = Settings(aws, monitoring_stand_in.MonitoringStandIn("http://127.0.0.1:2", 2), "kept", "beat", 20.0)
+    settings = Settings(
+        aws, monitoring_stand_in.MonitoringStandIn("http://127.0.0.1:2", 2, "history"), "kept", "beat", 20.0
+    )
     settings.write(tmp_path / "settings.json")
     assert (tmp_path / "settings.json").stat().st_mode & 0o077 == 0
     assert Settings.read(tmp_path / "settings.json") == settings

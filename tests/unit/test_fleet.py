@@ -111,6 +111,25 @@ def test_rollback_report_fails_whatever_is_not_proven(result: dict[str, Any], fa
     assert report["proven"] == 0
 
 
+@pytest.mark.parametrize(
+    ("restored", "failure"),
+    [
+        ({"rc": 1, "stdout": "a.pdf: occupied\r\n"}, "may not be back (a.pdf: occupied)"),
+        ({"unreachable": True}, "may not be back (it cannot be reached)"),
+    ],
+)
+def test_local_copies_that_may_not_be_back_are_named(restored: dict[str, Any], failure: str) -> None:
+    """Every worker proven in local mode, and the files still in quarantine."""
+    answer = {"machine": "web1", "done": True, "seconds": 1, "failed": []}
+    worker = process("false,false,false") | {"proven": True}
+    result = {"stdout": "\n".join(map(json.dumps, (worker, answer)))}
+    machine = {"inventory_hostname": "web1", "emergency_result": result}
+    assert fleet.rollback_report([machine | {"emergency_restored": {"rc": 0}}])["failed"] == []
+    (named,) = fleet.rollback_report([machine | {"emergency_restored": restored}])["failed"]
+    assert failure in named
+    assert "cutover restore --quarantined-only" in named
+
+
 def test_machine_outside_limit_workers_is_left_out() -> None:
     """A machine that nobody chose is no failure."""
     assert fleet.rollback_report([{"inventory_hostname": "web1"}]) == {"lines": [], "failed": [], "proven": 0}
@@ -182,3 +201,61 @@ def test_two_workers_for_one_unit_are_refused() -> None:
     """Twice the same unit means that another one is missing."""
     groups = GROUPS | {"production_workers": ["w1", "w2"]}
     assert "two workers" in fleet.inventory_problem(groups, {"w1": WORKER, "w2": WORKER}, "production")
+
+
+def told(machine: str, *processes: dict[str, Any], epoch: int = 3) -> dict[str, Any]:
+    """The result of asking a machine for its status."""
+    last = {"machine": machine, "done": True, "seconds": 1, "failed": [], "epoch": epoch}
+    return {"item": machine, "rc": 0, "stdout": "\n".join(map(json.dumps, [*processes, last]))}
+
+
+DUAL, OFF = "true,false,true", "false,false,false"
+TWO: dict[str, dict[str, Any]] = {
+    "w1": WORKER,
+    "w2": WORKER | {"machine": "web2"},
+    "web1": {"preflight_epoch": 3},
+    "web2": {"preflight_epoch": 3},
+}
+
+
+def test_an_emergency_is_seen_by_the_epoch_of_each_machine() -> None:
+    """A machine that cannot be asked, or is cut off, has not told that an emergency came."""
+    results = [told("web1", epoch=4), told("web2"), {"item": "web1", "unreachable": True}]
+    assert fleet.superseded(results[:2], TWO) == ["web1 (epoch 4, this step began at 3)"]
+    assert fleet.superseded(results[1:], TWO) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ([process(DUAL)], [process(OFF)], []),
+        ([process(DUAL)], [process(DUAL)], []),  # switched by an earlier run of the step
+        ([process(DUAL)], [process(OFF), process(OFF, "worker9")], []),  # joined in a proven state
+        ([process(OFF)], [process(OFF)], ["web1: worker1 pid 7 holds false,false,false"]),
+        ([process(DUAL), process(OFF, pid=8)], [process(OFF)], ["web1: worker1 pid 8 holds false,false,false"]),
+        ([process(DUAL)], [process("true,true,true")], ["web2: worker1 pid 7 holds true,true,true"]),
+        ([process(DUAL)], [process("false,null,false")], ["web2: worker1 pid 7 holds false,null,false"]),
+        (
+            [process(DUAL)],
+            [process(OFF), process("true,true,false", "worker9")],
+            ["web2: worker9 pid 7 holds true,true,false"],
+        ),
+        ([process(DUAL)], [], ["web2 runs no process of worker1"]),
+    ],
+)
+def test_a_worker_that_the_step_did_not_start_so_is_named(
+    first: list[dict[str, Any]], second: list[dict[str, Any]], expected: list[str]
+) -> None:
+    """A deploy in the middle of a soak leaves a fleet that nobody has proven."""
+    assert fleet.strays([told("web1", *first), told("web2", *second)], TWO, ["w1"], DUAL, OFF) == expected
+
+
+def test_a_machine_that_does_not_answer_is_named_among_the_strays() -> None:
+    results = [{"item": "web1", "unreachable": True}, {"item": "web2", "rc": 2, "stdout": "", "stderr": "no unit"}]
+    assert fleet.strays(results, TWO, ["w1"], DUAL, OFF) == ["web1 cannot be reached", "web2 says: no unit"]
+
+
+def test_uploads_count_from_the_last_switch_by_the_slowest_clock() -> None:
+    """A certificate of a worker that was still local proves nothing of dual-write."""
+    flips = [{"rolling_flip_at": f"2026-11-24T10:0{minute}:00Z"} for minute in (1, 3, 2)]
+    assert fleet.switched_since(flips, 5) == "2026-11-24T10:03:05+00:00"

@@ -7,7 +7,7 @@ import pytest
 from infra.access import certificate_access_policy, key_policy, telemetry_policy, trust_policy
 from infra.certificate_store import inventory_policy, tls_only_policy
 from infra.oncall import topic_policy
-from infra.operators import operator_trust_policy, readonly_policy, retirement_policy
+from infra.operators import evidence_policy, operator_trust_policy, readonly_policy, retirement_policy
 
 GROUP = "arn:aws:logs:us-east-1:123456789012:log-group:/deltacrown/certificates/staging"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:deltacrown-staging-warning"
@@ -84,7 +84,8 @@ def test_the_readonly_role_reads_and_no_more() -> None:
     held = actions_of(readonly_policy("b", "backups", GROUP))
     assert held["Certificates"] == (["s3:GetObject"], "arn:aws:s3:::b/certificates/*")
     assert held["Inventory"] == (["s3:GetObject"], "arn:aws:s3:::backups/inventory/*")
-    assert held["Alarms"] == (["cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"], "*")
+    alarms = ["cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"]
+    assert held["Alarms"] == (alarms, "*")
     assert held["Logs"][1] == [GROUP, f"{GROUP}:*"]
     verbs = {action.split(":")[1] for actions, _ in held.values() for action in actions}
     assert [verb for verb in verbs if not verb.startswith(("Get", "List", "Describe", "Filter"))] == []
@@ -104,6 +105,16 @@ def test_the_retirement_role_writes_into_the_backups_alone_and_deletes_nothing()
         ),
         "Backups": (["s3:ListBucket", "s3:ListBucketMultipartUploads"], "arn:aws:s3:::backups"),
     }
+
+
+def test_the_evidence_role_stores_records_and_takes_none_away() -> None:
+    """Whoever takes a data host over removes the copy that would tell of it, or reads the archives."""
+    policy = evidence_policy("backups")
+    assert actions_of(policy) == {
+        "Records": (["s3:GetObject", "s3:PutObject"], "arn:aws:s3:::backups/evidence/*"),
+        "RecordList": (["s3:ListBucket"], "arn:aws:s3:::backups"),
+    }
+    assert policy["Statement"][1]["Condition"] == {"StringLike": {"s3:prefix": "evidence/*"}}
 
 
 def test_lists_come_from_one_bucket_of_this_account() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,6 +57,27 @@ def test_it_keeps_an_alarm_exactly_until_it_stops(tmp_path: Path) -> None:
         assert again.cloudwatch().describe_alarms()["MetricAlarms"] == []
 
 
+def test_it_answers_the_history_that_was_noted(tmp_path: Path) -> None:
+    """A record would say that nobody was paged, because the stand-in forgets, or mixes up alarms and times."""
+    with monitoring_stand_in.running(tmp_path) as stand_in:
+        for minute, name, kind in ((1, "a", "CompositeAlarm"), (3, "a", "CompositeAlarm"), (2, "b", "MetricAlarm")):
+            item = {"AlarmName": name, "AlarmType": kind, "HistoryItemType": "StateUpdate", "HistorySummary": "s"}
+            stand_in.note(item | {"Timestamp": f"2026-12-01T00:0{minute}:00+00:00", "HistoryData": "{}"})
+
+        def minutes(**asked: Any) -> list[int]:
+            answer = stand_in.cloudwatch().describe_alarm_history(**asked)
+            return [item["Timestamp"].minute for item in answer["AlarmHistoryItems"]]
+
+        both: list[Any] = ["CompositeAlarm", "MetricAlarm"]
+        assert minutes() == [2]
+        assert minutes(AlarmTypes=both) == [3, 2, 1]
+        assert minutes(AlarmName="a", AlarmTypes=both, ScanBy="TimestampAscending") == [1, 3]
+        end = datetime(2026, 12, 1, 0, 2, tzinfo=UTC)
+        assert minutes(AlarmTypes=both, EndDate=end) == [2, 1]
+        assert minutes(AlarmTypes=both, StartDate=end) == [3, 2]
+        assert minutes(AlarmTypes=both, HistoryItemType="Action") == []
+
+
 def test_both_stand_ins_share_a_directory_and_not_each_others_process(tmp_path: Path) -> None:
     """Stopping one ends the other, because they were started from one place."""
     with aws_stand_in.running(tmp_path) as aws, monitoring_stand_in.running(tmp_path) as stand_in:
@@ -82,5 +104,5 @@ def test_the_operators_own_aws_settings_are_not_read(tmp_path: Path, monkeypatch
     monkeypatch.setenv("AWS_PROFILE", "nonsense")
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", "http://127.0.0.1:1/nonsense")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    stand_in = monitoring_stand_in.MonitoringStandIn("http://127.0.0.1:4567", os.getpid())
+    stand_in = monitoring_stand_in.MonitoringStandIn("http://127.0.0.1:4567", os.getpid(), "history")
     assert stand_in.cloudwatch().meta.endpoint_url == "http://127.0.0.1:4567"

@@ -100,3 +100,16 @@ def test_a_slow_probe_is_no_reason_to_stop_and_lacks_nothing() -> None:
     found = state(STEP_6, journals(worker(saved=200), put_ms=900.0), 1800)
     assert (found.over, found.stopped, found.lacking) == (True, "", ())
     assert "upload_p95: 58 of 60 samples" in state(STEP_6, journals(worker(saved=200), puts=58), 1800).lacking
+
+
+def test_what_a_program_logged_with_a_worker_s_environment_counts_as_the_worker_s() -> None:
+    """No journal of a worker has it, and a canary that is judged by nothing is INCONCLUSIVE for ever."""
+    documents = journals(worker(saved=1), worker(saved=5))
+    hosts = {"production-worker1": {"machine": "web1", "worker_unit": CANARY}}
+    success, fail = TABLE.metrics["save_success"], TABLE.metrics["save_fail"]
+    counted = soak.with_programs(
+        documents, [("production-worker1", {success: 2}), ("production-worker1", {fail: 1})], hosts
+    )
+    assert soak.measure(TABLE, counted, {"web1": [CANARY]})["save_fail_ratio"] == (0.25, 4)
+    assert counted["web2"] == documents["web2"]
+    assert soak.measure(TABLE, documents, {"web1": [CANARY]})["save_fail_ratio"] == (0.0, 1)

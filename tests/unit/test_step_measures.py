@@ -66,6 +66,10 @@ def check(**changed: Any) -> dict[str, Any]:
             {"first": run(100, 101, "damaged_local"), "resumed": run(1, 102)},
             {"errors": Verdict.FAIL, "hash_mismatches": Verdict.FAIL},
         ),
+        (
+            {"first": run(100, 101) | {"errors_left_out": {"conflict": 1}}, "resumed": run(1, 102)},
+            {"errors": Verdict.FAIL, "hash_mismatches": Verdict.FAIL},  # counted, though its lists are full
+        ),
         ({"first": run(100, 101), "resumed": run(1, 2)}, {"resume_token_valid": Verdict.FAIL}),  # it began anew
         ({"first": run(100, 0), "resumed": run(1, 1)}, {"resume_token_valid": Verdict.FAIL}),  # it says the beginning
         (
@@ -131,6 +135,7 @@ def test_reads(documents: dict[str, Any], refused: dict[str, Verdict]) -> None:
         ({}, {}),
         ({"missing": ["a"], "orphaned": ["b"]}, {"keys_agree": Verdict.FAIL}),  # N = N
         ({"unmarked_present": ["a"]}, {"keys_agree": Verdict.FAIL}),
+        ({"left_out": {"missing": 1}}, {"keys_agree": Verdict.FAIL}),
         ({"different": [{"key": "a"}]}, {"keys_agree": Verdict.FAIL, "hashes_agree": Verdict.FAIL}),
         ({"sampled": 0}, {"hashes_agree": Verdict.INCONCLUSIVE}),
         ({"db_count": 0, "s3_count": 0}, {"keys_agree": Verdict.INCONCLUSIVE}),  # 0 = 0
@@ -163,7 +168,12 @@ def test_percentile_is_that_of_the_nearest_rank() -> None:
     assert percentile(list(range(1, 101)), 95) == 95
 
 
-TODAY = {"keys_agree": (1.0, 200), "hashes_agree": (1.0, 20), "cost_within_budget": (1.0, 1)}
+TODAY = {
+    "criteria": [
+        {"criterion": name, "measured": 1.0, "samples": samples, "verdict": "PASS"}
+        for name, samples in (("keys_agree", 200), ("hashes_agree", 20), ("cost_within_budget", 1))
+    ]
+}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +213,7 @@ def test_daily(
 def test_week(soak: dict[str, Any], refused: dict[str, Verdict]) -> None:
     """Seven quiet days with two hundred saves at least, of which hardly one may fail."""
     expected = dict.fromkeys(TABLE.steps[9].criteria, Verdict.PASS) | refused
-    assert verdicts(9, "week", soak=soak, today=TODAY) == expected
+    assert verdicts(9, "week", soak=soak, day=TODAY) == expected
 
 
 @pytest.mark.parametrize(
@@ -228,6 +238,7 @@ def test_dual_write(outage: dict[str, Any], copies: dict[str, Any], refused: set
         ({}, {"pending": 1}, {"migrated"}),
         ({}, {"agree": 199}, {"witnesses_agree"}),
         ({"errors": [{"cause": "conflict"}]}, {}, {"hash_mismatches"}),
+        ({"errors_left_out": {"conflict": 1}}, {}, {"hash_mismatches"}),
         ({}, {"different": [{"key": "a"}]}, {"hash_mismatches"}),
         ({"duration_s": 86401.0}, {}, {"duration_seconds"}),
     ],
@@ -261,3 +272,32 @@ def test_read_switch(changed: dict[str, Any], refused: set[str]) -> None:
         copies={"agree": changed.get("agree", 200), "files": 200},
     )
     assert {name for name, verdict in found.items() if verdict is Verdict.FAIL} == refused
+
+
+@pytest.mark.parametrize(
+    ("look", "equal", "refused"),
+    [
+        ({}, 10, {}),
+        ({"certificates": 0, "not_here": 300}, 10, {}),
+        ({"left": [{"cause": "accepted"}]}, 10, {}),
+        ({"left": [{"cause": "missing_object"}]}, 10, {"objects_proven": Verdict.FAIL}),
+        ({"certificates": 0}, 10, {"objects_proven": Verdict.INCONCLUSIVE}),
+        ({}, 9, {"quarantined_still_served": Verdict.FAIL}),
+    ],
+)
+def test_retirement(look: dict[str, Any], equal: int, refused: dict[str, Verdict]) -> None:
+    """One object that nobody proved, or one certificate that nobody is served any more."""
+    found = verdicts(
+        10,
+        "retirement",
+        look={"certificates": 300, "not_here": 0, "left": []} | look,
+        downloads=[{"migrated": {"asked": 10, "equal": 10}}, {"migrated": {"asked": 10, "equal": equal}}],
+    )
+    assert {name: verdict for name, verdict in found.items() if verdict is not Verdict.PASS} == refused
+
+
+def test_retirement_that_fetched_nothing_is_inconclusive() -> None:
+    """Ten certificates that nobody asked for are no proof."""
+    look = {"certificates": 300, "not_here": 0, "left": []}
+    found = verdicts(10, "retirement", look=look, downloads=[{"migrated": {"asked": 0, "equal": 0}}])
+    assert found["quarantined_still_served"] is Verdict.INCONCLUSIVE

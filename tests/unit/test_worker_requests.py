@@ -279,3 +279,28 @@ def test_an_interrupted_issue_tells_what_was_issued(tmp_path: Path, ask: Callabl
     assert (found.code, found.document["asked"], found.document["failures"]) == (ExitCode.INTERRUPTED, 200, [])
     assert 1 <= found.document["done"] == len(found.document["ids"]) < 200
     assert set(found.document["names"]) == {"a.pdf"}
+
+
+def test_what_is_issued_is_remembered_whatever_becomes_of_whoever_asked(
+    worker: Path, ask: Callable[..., Said], tmp_path: Path
+) -> None:
+    """The control machine dies, and the ids with it: nobody could remove the certificates of the test."""
+    memory = tmp_path / "state/test-certificates.jsonl"
+    ids = []
+    for _ in range(2):
+        issued = ask("issue", worker, "--count", "3", "--concurrency", "3", "--remember", str(memory))
+        assert issued.code == ExitCode.DONE, issued
+        ids += issued.document["ids"]
+        ask("remove", worker, *map(str, issued.document["ids"]))
+    found = [json.loads(line) for line in memory.read_text().splitlines()]
+    assert sorted(one["id"] for one in found) == sorted(ids)
+    for one in found:
+        assert one["names"] == [f"certificates/pdf/cert_{one['id']}.pdf", f"certificates/images/cert_{one['id']}.png"]
+
+
+def test_what_cannot_be_remembered_is_not_issued(tmp_path: Path, ask: Callable[..., Said]) -> None:
+    memory = tmp_path / "folder"
+    memory.mkdir()
+    found = ask("issue", tmp_path / "none", "--count", "1", "--remember", str(memory))
+    assert (found.code, found.document) == (ExitCode.ERROR, {})
+    assert f"{memory}: Is a directory" in found.error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cutover.evidence.requirements import newest
 from cutover.gates import Verdict
-from cutover.status.here import BACKFILL
+from cutover.status.here import BACKFILL, TIMERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Background", "Event", "Last", "Tools", "background", "last", "look", "problems"]
 
 RUNNING = "running"
-_CHECK, _SWEEP = "cutover-check", "deltacrown-sweep"
+_CHECK, _SWEEP, _DAILY = TIMERS
 _RUNS = {"active", "activating", "deactivating", "reloading"}
 _SLACK = timedelta(seconds=60)  # of a timer's own inaccuracy and a tool's duration, where a rehearsal's hours are short
 
@@ -145,9 +145,12 @@ def look(records: Sequence[Record], data: Mapping[str, Any]) -> Tools:
 def problems(table: Plan, tools: Tools, now: datetime, time_scale: float) -> list[str]:
     """What somebody has to see to, a sentence each: a run that was killed, a timer that stands, a bad outcome."""
     said = [run.problem(table.data_tools.hung_seconds, now) for run in tools.runs]
-    hours = timedelta(hours=table.data_tools.check.interval_hours)
-    seconds = timedelta(seconds=table.data_tools.sweep.interval_seconds)
-    for tool, event, interval in ((_CHECK, tools.last.check, hours), (_SWEEP, tools.last.sweep, seconds)):
+    known = table.data_tools
+    for tool, event, interval in (
+        (_CHECK, tools.last.check, timedelta(hours=known.check.interval_hours)),
+        (_SWEEP, tools.last.sweep, timedelta(seconds=known.sweep.interval_seconds)),
+        (_DAILY, _unit_event(tools.units.get(f"{_DAILY}.service", {})), timedelta(hours=known.daily.interval_hours)),
+    ):
         timer = tools.units.get(f"{tool}.timer", {})
         if tools.units and timer.get("ActiveState") != "active":
             said.append(f"{tool}.timer is {timer.get('ActiveState') or 'absent'}: ansible-playbook prepare-hosts.yml")

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["BACKFILL", "evidence", "register"]
+__all__ = ["BACKFILL", "TIMERS", "evidence", "register"]
 
 LOCK = Path("/run/deltacrown/cutover.lock")
 OVERRIDES = Path("/etc/deltacrown/workers")
 BACKFILL = "deltacrown-backfill.service"
-_CHECK, _SWEEP = "cutover-check", "deltacrown-sweep"
+TIMERS = ("cutover-check", "deltacrown-sweep", "cutover-daily")  # the data tools that run by themselves
 _TOOL_SECONDS = 5.0  # systemctl and journalctl answer in milliseconds
 # What progress and days of grace are judged by; manifests and time series stay where they are.
 _CHAINED = ("sequence", "previous", "recorded_at", "attempt")
@@ -153,7 +153,7 @@ def _alarms(options: argparse.Namespace, step: int | None) -> list[dict[str, Any
 
 def _units() -> dict[str, dict[str, str]]:
     """The data tools' units as systemd has them, times in seconds since 1970 with @ before."""
-    names = [f"{tool}.{kind}" for tool in (_CHECK, _SWEEP) for kind in ("service", "timer")]
+    names = [f"{tool}.{kind}" for tool in TIMERS for kind in ("service", "timer")]
     show = ["systemctl", "show", "--timestamp=unix", f"--property={_PROPERTIES}"]
     shown = _output([*show, *names, BACKFILL])
     units = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in shown.split("\n\n"))

@@ -163,9 +163,30 @@ def test_modes_fallbacks_and_pages_are_told(tree: Tree) -> None:
     assert "SlowDown: 2 reads" in tree.words
     assert "cause not told: 1 reads" in tree.words
     assert "not told not told not told" in tree.words
-    assert "critical incident:" in tree.words
+    assert f"critical {' '.join(HOSTILE.split())} state: opened" in tree.words
     assert "reads-off from" in tree.words
     assert "local from 2026-12-02 09:30:00Z to 2026-12-02 09:38:00Z" in tree.words
+
+
+def test_pages_stand_on_the_timeline(story: Story) -> None:
+    """Whoever reads what happened to the workers does not see that somebody was woken."""
+    page = {"at": "2026-12-01T09:40:00Z", "severity": "critical", "incident": "incident-s3"}
+    change = {"at": "2026-12-01T09:30:00Z", "worker": "worker1", "mode": "dual-write"}
+    warned = page | {"at": "2026-12-01T09:50:00Z", "severity": "warning"}
+    tree = Tree(text_of(story, step(1, timeline=[change], pages=[page]), step(1, pages=[page, warned])))
+    marks = [attributes for tag, attributes in tree.elements if tag == "line" and attributes.get("class") == "mark"]
+    assert len(marks) == 3  # two on the whole timeline, one on the step's own
+    assert "page sent: incident-s3, 2026-12-01 09:40:00Z page" in tree.words
+    assert "warning sent: incident-s3, 2026-12-01 09:50:00Z warning" in tree.words
+    assert tree.words.count("2026-12-01 09:40:00 critical incident-s3") == 1
+
+
+def test_pages_that_nobody_could_ask_for_are_not_none(story: Story) -> None:
+    """A step during which somebody was woken reads as a quiet one."""
+    assert "no record tells of a page" in text_of(story, step(1))
+    assert "none in the time of the 1 records that asked" in text_of(story, step(1, pages=[]))
+    words = Tree(text_of(story, step(1, pages_unknown="CloudWatch did not answer"))).words
+    assert "not known, 000003-step-1-PASS.json: CloudWatch did not answer" in words
 
 
 def test_no_axis_begins_below_zero(tree: Tree) -> None:

@@ -64,9 +64,11 @@ def process(worker: str, flags: Flags = LOCAL, pid: int = 41, *, proven: bool = 
 
 
 def units(**changed: dict[str, str]) -> dict[str, dict[str, str]]:
-    """The data tools' units as systemd shows them: a check an hour ago, a sweep a minute ago, both PASS."""
+    """The data tools' units as systemd shows them: checks an hour ago, a sweep a minute ago, all PASS."""
     found = {}
-    for tool, ago in (("cutover-check", timedelta(hours=1)), ("deltacrown-sweep", timedelta(minutes=1))):
+    hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    tools = {"cutover-check": hour, "deltacrown-sweep": minute, "cutover-daily": hour}
+    for tool, ago in tools.items():
         ended = f"@{int((now() - ago).timestamp())}"
         found[f"{tool}.service"] = {
             "Id": f"{tool}.service", "ActiveState": "inactive", "Result": "success",

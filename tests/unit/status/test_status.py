@@ -317,6 +317,7 @@ def test_a_broken_chain_is_amiss_and_judges_nothing(
         ({"cutover_check": {"ExecMainStatus": "4"}}, "the last cutover-check says ERROR"),
         ({"cutover_check": {"ExecMainExitTimestamp": "@1700000000"}}, "cutover-check ran last at 2023-11-14"),
         ({"deltacrown_sweep": {"ExecMainStatus": "137"}}, "the last deltacrown-sweep says ended with 137"),
+        ({"cutover_daily": {"ExecMainStatus": "4"}}, "the last cutover-daily says ERROR"),
     ],
 )
 def test_data_tools_that_do_not_do_their_work_are_amiss(
