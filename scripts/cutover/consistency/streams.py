@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _BLOCK = 1000  # items read at once, as many as a page of S3's listing has
-_BLOCKS_AHEAD = 64  # some 15 MB; the table's names are sorted meanwhile
+_BLOCKS_AHEAD = 32  # some 8 MB
 
 
 @contextmanager
