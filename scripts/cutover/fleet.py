@@ -286,7 +286,7 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     lines, failed, proven = [], [], 0
     for variables in machines:
         name, result = variables["inventory_hostname"], variables.get("emergency_result", {"skipped": True})
-        if problem := _why_not_restored(variables.get("emergency_restored", {"skipped": True})):
+        if problem := _why_not_restored(variables):
             failed.append(f"{name}: {problem}")
         if result.get("skipped"):
             continue
@@ -307,12 +307,15 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"lines": lines, "failed": failed, "proven": proven}
 
 
-def _why_not_restored(result: Mapping[str, Any]) -> str:
+def _why_not_restored(machine: Mapping[str, Any]) -> str:
     """Why the quarantined local copies may not all be back on their places; empty if they are, or there are none."""
+    result = machine.get("emergency_restored", {"skipped": True})
     if result.get("skipped") or result.get("rc") == 0:
         return ""
-    said = result.get("stdout", "").strip().splitlines()[-1:] or ["it cannot be reached"]
-    return f"local copies that were put aside may not be back ({said[0]}): cutover restore --quarantined-only, as root"
+    said = "; ".join(f"{result.get('stdout', '')}\n{result.get('stderr', '')}".split("\n")[-4:]).strip("; \r")
+    why = "the machine cannot be reached" if result.get("unreachable") else said or "it said nothing"
+    command = f"sudo cutover restore --quarantined-only --env-file {machine.get('environment_file', '…')}"
+    return f"local copies that were put aside may not be back ({why}): run there {command}"
 
 
 def _why_not_done(report: Mapping[str, Any], output: str) -> str:

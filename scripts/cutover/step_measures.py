@@ -178,8 +178,10 @@ def week(soak: Document, day: Document) -> Measures:
 def proven(look: Document) -> Measures:
     """Step 10, before it asks: whose objects are proven, of all whose local copies are not accepted to stay.
 
-    What an earlier run has put aside was proven when it was moved.
+    What an earlier run has put aside was proven when it was moved. A look that was broken off has proven nothing.
     """
+    if look["stopped"] is not None:
+        return {"objects_proven": (None, 0)}
     unproven = sum(left["cause"] != "accepted" for left in look["left"])
     found = look["certificates"] + look["not_here"]
     return {"objects_proven": _share(found, found + unproven)}

@@ -6,28 +6,33 @@ The tests build on each other; production is in mode s3-reads, with the evidence
 from __future__ import annotations
 
 import datetime
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cutover import local_files
 from cutover.evidence import chain
-from rehearsal import deployed_site, playbook
+from cutover.retirement.ledger import FILE_NAME
+from rehearsal import deployed_site, playbook, traffic
 from tests.faults.test_production_steps import failed, passed, said
 from tests.fleet import production as productions
 from tests.fleet.production import DATA_HOST, PRODUCTION, Production
-from tests.fleet.staging import EVIDENCE
+from tests.fleet.staging import EVIDENCE, LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from rehearsal.lab import Lab
+    from rehearsal.playbook import PlaybookRun
 
 pytestmark = pytest.mark.timeout(600)  # the first test may wait for a whole lab
 ARCHIVING = "Archive all local copies in the backups bucket"
 RESTORE = f"cutover restore --quarantined-only --env-file {PRODUCTION.environment_file}"
 DAYS = 30  # of grace; the runbook's
+LAST = "Download and verify certificates through the site, any ten"
+RECORD = f"/var/lib/deltacrown-cutover/{PRODUCTION.bucket}/quarantine-directory"
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +117,15 @@ def test_sample_that_is_not_served_is_put_back(production: Production) -> None:
         assert "of 10 certificates without local copies the site serves 0 as they were issued" in told
 
 
-def test_step_10_puts_aside_what_was_approved(production: Production) -> None:
-    """All copies of the marked certificates leave the served tree, and every one of them is still served."""
+def test_step_10_interrupted_at_its_end_is_finished_when_run_again(production: Production) -> None:
+    """The control machine dies after the last rename: all copies would be put back, or nothing ends the step."""
     marked = production.rows("WHERE migrated_to_s3_at IS NOT NULL")
-    passed(production.play(10, "-e", f"approval={approval(production)}"))
+    run = production.start(10, "-e", f"approval={approval(production)}")
+    run.reaches(LAST, seconds=300)
+    run.kill()
+    production.sudo_on_all(f"rm {LOCK}")
+    assert not copies() & {key for _, key in marked}
+    passed(production.play(10))
     record = production.records()[-1]
     assert (record["step"], record["verdict"]) == (10, "PASS")
     assert {each["criterion"]: each["verdict"] for each in record["criteria"]} == {
@@ -127,21 +137,61 @@ def test_step_10_puts_aside_what_was_approved(production: Production) -> None:
     assert production.is_in("settled")
 
 
-def test_copies_too_young_are_not_purged(production: Production) -> None:
-    """ "purge" types itself quickly on the evening after step 10."""
-    run = playbook.run(
+def purge(production: Production, *arguments: str) -> PlaybookRun:
+    return playbook.run(
         "purge-local-copies.yml",
-        *("-e", f"evidence_copies={production.copies}", "-e", "approval=yes"),
+        *("-e", f"evidence_copies={production.copies}", *arguments),
         log_directory=production.copies.parent,
     )
-    text = said(run)
+
+
+def aside(production: Production) -> int:
+    """How many files lie in quarantine."""
+    return int(production.sudo(DATA_HOST, f"find $(cat {RECORD}) -type f -path '*/certificates/*' | wc -l"))
+
+
+def test_copies_too_young_are_not_purged(production: Production) -> None:
+    """ "purge" types itself quickly on the evening after step 10."""
+    before = aside(production)
+    text = said(purge(production, "-e", "approval=yes"))
     assert "NOT APPROVED, nothing was deleted: 0 files may be deleted for ever" in text
     assert "are too young" in text
+    assert aside(production) == before > 0
+
+
+def test_purge_deletes_what_was_approved_by_number(production: Production) -> None:
+    """Another number is deleted than somebody approved, or nothing tells afterwards who deleted it."""
+    ledger = f"$(cat {RECORD})/{FILE_NAME}"
+    production.sudo(DATA_HOST, f'sed -i \'s/"at":"20[0-9][0-9]/"at":"2020/\' {ledger}')
+    old = aside(production)
+    text = said(purge(production, "-e", f"approval=delete-{old - 1}-local-copies-of-{PRODUCTION.bucket}-for-ever"))
+    wanted = f"delete-{old}-local-copies-of-{PRODUCTION.bucket}-for-ever"
+    assert f"-e approval={wanted}" in text
+    assert aside(production) == old
+    passed(purge(production, "-e", f"approval={wanted}"))
+    assert aside(production) == 0
+    begun, done = production.records()[-2:]
+    assert (begun["kind"], begun["verdict"], done["kind"], done["verdict"]) == (
+        "purge",
+        "INCONCLUSIVE",
+        "purge",
+        "PASS",
+    )
+    assert done["purge"]["files"] == old
+    restored = production.sudo(DATA_HOST, f"cutover restore --json --env-file {PRODUCTION.environment_file}")
+    assert json.loads(restored)["from_s3"] == old
 
 
 def test_emergency_puts_the_copies_back_before_anybody_reads_them(production: Production, tmp_path: Path) -> None:
     """Every worker reads locally, and the files lie in quarantine: an outage made by the emergency."""
+    production.sudo(DATA_HOST, f"cutover quarantine --env-file {PRODUCTION.environment_file}")
     marked = production.rows("WHERE migrated_to_s3_at IS NOT NULL")
-    passed(playbook.run("emergency-rollback.yml", "-e", f"evidence_copies={production.copies}", log_directory=tmp_path))
+    assert not copies() & {key for _, key in marked}
+    with traffic.Load(productions.client(), rate=5.0) as load:
+        passed(
+            playbook.run("emergency-rollback.yml", "-e", f"evidence_copies={production.copies}", log_directory=tmp_path)
+        )
+    assert load.report().total > 0
+    assert load.report().failures == ()
     assert copies() >= {key for _, key in marked}
     assert production.is_in("local")

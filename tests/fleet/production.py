@@ -171,25 +171,26 @@ def _mode(production: Production) -> str:
     return name
 
 
-def _client() -> traffic.Client:
-    client = traffic.Client(reach.site_urls()["production"])
-    client.sign_in("load-staff", json.loads(deployed_site.PASSWORDS.read_text())["load-staff"])
-    return client
+def client() -> traffic.Client:
+    """A member of staff who issues, downloads and removes certificates."""
+    staff = traffic.Client(reach.site_urls()["production"])
+    staff.sign_in("load-staff", json.loads(deployed_site.PASSWORDS.read_text())["load-staff"])
+    return staff
 
 
 def _issue(production: Production) -> None:
     """Issues what is missing of the certificates, and makes all of them older than the sweep looks back."""
     missing = CERTIFICATES - len(production.rows(""))
     if missing > 0:
-        traffic.issue_many(_client(), traffic.sizes(missing))
+        traffic.issue_many(client(), traffic.sizes(missing))
         deployed_site.age(production.lab, "production")
 
 
 def _remove_probes(production: Production) -> None:
     """Removes the certificates that a step issued and could not remove, because it was killed."""
-    client = _client()
+    staff = client()
     for certificate_id, _ in production.rows(f"WHERE tournament_id = {PROBE_TOURNAMENT}"):
-        client.remove(certificate_id)
+        staff.remove(certificate_id)
 
 
 def seal(lab: Lab, machine: str, document: dict[str, object]) -> None:

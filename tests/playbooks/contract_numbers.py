@@ -26,7 +26,12 @@ _ELSE_KEYS = {"step_number": "a step's own number", "data_command_accepts": "exi
 ALLOWED = {
     ("emergency-rollback.yml", "ansible_ssh_args", 5): "seconds until a dead machine is given up",
     ("emergency-rollback.yml", "ansible_ssh_args", 2): "as above",
-    ("emergency-rollback.yml", "ansible.builtin.raw", 2): "standard error",
+    ("parts/put_copies_back.yml", "ansible_ssh_args", 5): "seconds until a dead machine is given up",
+    ("parts/put_copies_back.yml", "ansible_ssh_args", 2): "as above",
+    ("parts/put_copies_back.yml", "ansible.builtin.raw", 2): "standard error",
+    ("parts/put_copies_back.yml", "ansible.builtin.raw", 3): "lines of what it said",
+    ("parts/put_copies_back.yml", "ansible.builtin.raw", 30): "seconds that the emergency waits for it",
+    ("parts/put_copies_back.yml", "ansible.builtin.raw", 300): "as above, in tenths",
     ("roles/background_run/defaults/main.yml", "background_run_poll_seconds", 2): "how often systemd is asked",
     ("roles/background_run/defaults/main.yml", "background_run_loss_seconds", 10): "how often a machine is tried",
     ("roles/data_tools/tasks/prove.yml", "that", 3): "an exit code",

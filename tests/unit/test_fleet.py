@@ -123,11 +123,11 @@ def test_local_copies_that_may_not_be_back_are_named(restored: dict[str, Any], f
     answer = {"machine": "web1", "done": True, "seconds": 1, "failed": []}
     worker = process("false,false,false") | {"proven": True}
     result = {"stdout": "\n".join(map(json.dumps, (worker, answer)))}
-    machine = {"inventory_hostname": "web1", "emergency_result": result}
+    machine = {"inventory_hostname": "web1", "emergency_result": result, "environment_file": "/etc/deltacrown/x.env"}
     assert fleet.rollback_report([machine | {"emergency_restored": {"rc": 0}}])["failed"] == []
     (named,) = fleet.rollback_report([machine | {"emergency_restored": restored}])["failed"]
     assert failure in named
-    assert "cutover restore --quarantined-only" in named
+    assert "sudo cutover restore --quarantined-only --env-file /etc/deltacrown/x.env" in named
 
 
 def test_machine_outside_limit_workers_is_left_out() -> None:

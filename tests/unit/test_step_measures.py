@@ -282,6 +282,7 @@ def test_read_switch(changed: dict[str, Any], refused: set[str]) -> None:
         ({"left": [{"cause": "accepted"}]}, 10, {}),
         ({"left": [{"cause": "missing_object"}]}, 10, {"objects_proven": Verdict.FAIL}),
         ({"certificates": 0}, 10, {"objects_proven": Verdict.INCONCLUSIVE}),
+        ({"stopped": "signal"}, 10, {"objects_proven": Verdict.INCONCLUSIVE}),
         ({}, 9, {"quarantined_still_served": Verdict.FAIL}),
     ],
 )
@@ -290,7 +291,7 @@ def test_retirement(look: dict[str, Any], equal: int, refused: dict[str, Verdict
     found = verdicts(
         10,
         "retirement",
-        look={"certificates": 300, "not_here": 0, "left": []} | look,
+        look={"certificates": 300, "not_here": 0, "left": [], "stopped": None} | look,
         downloads=[{"migrated": {"asked": 10, "equal": 10}}, {"migrated": {"asked": 10, "equal": equal}}],
     )
     assert {name: verdict for name, verdict in found.items() if verdict is not Verdict.PASS} == refused
@@ -298,6 +299,6 @@ def test_retirement(look: dict[str, Any], equal: int, refused: dict[str, Verdict
 
 def test_retirement_that_fetched_nothing_is_inconclusive() -> None:
     """Ten certificates that nobody asked for are no proof."""
-    look = {"certificates": 300, "not_here": 0, "left": []}
+    look = {"certificates": 300, "not_here": 0, "left": [], "stopped": None}
     found = verdicts(10, "retirement", look=look, downloads=[{"migrated": {"asked": 0, "equal": 0}}])
     assert found["quarantined_still_served"] is Verdict.INCONCLUSIVE

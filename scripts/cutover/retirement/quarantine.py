@@ -56,7 +56,7 @@ class Request:
 class Summary:
     """What was put aside (certificates, their files, bytes), what was left and why.
 
-    `stopped` is None at the end, else limit, window, flag, restore, s3 or signal.
+    `stopped` is None at the end, else limit, window, flag, restore, s3, signal or error.
     """
 
     dry_run: bool
@@ -65,7 +65,7 @@ class Summary:
     files: int = 0
     bytes: int = 0
     too_young: int = 0  # not marked yet, and younger than the sweep's grace
-    not_here: int = 0  # certificates without a file under MEDIA_ROOT: put aside before, or deleted since
+    not_here: int = 0  # without a file under MEDIA_ROOT: put aside before, or (dry run) proven from S3 alone
     left: list[Left] = field(default_factory=list)
     stopped: str | None = None
     duration_s: float = 0.0
@@ -130,11 +130,13 @@ class Quarantine:
             self.summary.too_young += 1
             return False
         try:
-            is_here = any(local_files.stamp(self._media_root, file.key) for file in row.files)
+            if any(local_files.stamp(self._media_root, file.key) for file in row.files):
+                return True
+            is_aside = all(local_files.stamp(self._directory, file.key) for file in row.files)
         except (UnsafeNameError, OSError):
             return True  # the proof will say what is wrong with it
-        self.summary.not_here += not is_here
-        return is_here
+        self.summary.not_here += is_aside
+        return self._request.dry_run and not is_aside  # nothing is to be moved; a dry run still asks for its object
 
     def _batch(self, rows: Sequence[Certificate], threads: ThreadPoolExecutor) -> None:
         proven, left = self._prover.prove_all(rows, threads)
@@ -158,7 +160,9 @@ class Quarantine:
 
     def _count(self, proven: Sequence[ProvenRow]) -> None:
         sizes = [file.copies[self._media_root].size for one in proven for file in self._here(one)]
-        self.summary.certificates += len(proven)
+        here = sum(bool(self._here(one)) for one in proven)
+        self.summary.certificates += here
+        self.summary.not_here += len(proven) - here
         self.summary.files += len(sizes)
         self.summary.bytes += sum(sizes)
 

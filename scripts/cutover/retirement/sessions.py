@@ -112,6 +112,9 @@ def _quarantine(options: argparse.Namespace, values: Settings) -> int:
         )
         try:
             work.run()
+        except BaseException:
+            work.summary.stopped = "error"
+            raise
         finally:  # what was moved is to be known, whatever ended it
             report.quarantined(work.summary, as_json=options.json, sample=request.sample)
     return report.ended(work.summary.stopped, work.summary.left)
@@ -148,6 +151,9 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
         work = purge.Purge(run, catalogue, ObjectStore(values, "purge", connections=table.data_tools.concurrency))
         try:
             work.run(found, summary)
+        except BaseException:
+            summary.stopped = "error"
+            raise
         finally:  # what is deleted is to be known, whatever ended it
             report.purged(summary, as_json=options.json)
     return report.ended(summary.stopped, summary.left)
