@@ -31,6 +31,7 @@ ALLOWED = {
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 2): "standard error",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 3): "lines of what it said",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 30): "seconds that the emergency waits for it",
+    ("parts/put_copies_back.yml", "ansible.builtin.raw", 0.1): "seconds between two looks",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 300): "as above, in tenths",
     ("roles/background_run/defaults/main.yml", "background_run_poll_seconds", 2): "how often systemd is asked",
     ("roles/background_run/defaults/main.yml", "background_run_loss_seconds", 10): "how often a machine is tried",

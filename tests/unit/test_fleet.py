@@ -115,7 +115,9 @@ def test_rollback_report_fails_whatever_is_not_proven(result: dict[str, Any], fa
     ("restored", "failure"),
     [
         ({"rc": 1, "stdout": "a.pdf: occupied\r\n"}, "may not be back (a.pdf: occupied)"),
-        ({"unreachable": True}, "may not be back (it cannot be reached)"),
+        ({"rc": 2, "stdout": "", "stderr": "sudo: a password is required"}, "(sudo: a password is required)"),
+        ({"rc": 1}, "may not be back (it said nothing)"),
+        ({"unreachable": True}, "may not be back (the machine cannot be reached)"),
     ],
 )
 def test_local_copies_that_may_not_be_back_are_named(restored: dict[str, Any], failure: str) -> None:
