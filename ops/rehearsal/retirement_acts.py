@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from rehearsal.claims import Claims
     from rehearsal.lab import Lab
+    from rehearsal.playbook import PlaybookRun
 
 __all__ = ["retire", "soak"]
 
@@ -32,6 +33,8 @@ SOAK_DAY, GRACE_DAY = 10, 6
 DAY = 86400
 PATIENCE = 2.0  # a count that an incident started again is waited for once more
 POLL_SECONDS = 1.0
+READY = "Everything is ready: the step may act"
+PREFLIGHT_SECONDS = 180.0  # twenty on a quiet machine
 PHRASE = re.compile(r"-e approval=(put-aside-\d+-certificates-of-production)")
 
 
@@ -45,24 +48,32 @@ def soak(lab: Lab, claims: Claims) -> None:
 
 def retire(lab: Lab, claims: Claims) -> None:
     """Plays step 10: the days of grace, a run that asks for the approval, and one that has it."""
-    scale = f"{DAY / GRACE_DAY:g}"
-    with claims.prove("thirty days of grace pass, each with its daily check") as claim, _days_pass(lab):
-        claim.proof = _grace(lab, scale)
-    with claims.prove("without approval step 10 proves every object, says the phrase, and moves nothing") as claim:
-        before = _local_files()
-        refused = playbook.run("go-live-step10.yml", "-e", f"time_scale={scale}", log_directory=LOGS)
-        found = PHRASE.search(refused.output)
-        if refused.returncode == 0 or found is None:
-            raise ClaimError(f"step 10 asked for no approval: {refused.last_lines()}")
-        if missing := before - _local_files():
-            raise ClaimError(f"{min(missing)} is gone, though nobody approved")
-        claim.proof = found[1]
-    step_acts.play(claims, 10, "-e", f"time_scale={scale}", "-e", f"approval={found[1]}")
+    compressed = ("-e", f"time_scale={DAY / GRACE_DAY:g}")
+    before = _local_files()
+    with _days_pass(lab):
+        with claims.prove("thirty days of grace pass, each with its daily check") as claim:
+            claim.proof = _grace(lab, compressed[1].partition("=")[2])
+        with claims.prove("without approval step 10 proves every object, says the phrase, and moves nothing") as claim:
+            claim.proof = phrase = _phrase(playbook.run("go-live-step10.yml", *compressed, log_directory=LOGS))
+            if missing := before - _local_files():
+                raise ClaimError(f"{min(missing)} is gone, though nobody approved")
+        # From here on the step itself takes copies away, and what it has taken is no day's local copy.
+        approved = playbook.start("go-live-step10.yml", *compressed, "-e", f"approval={phrase}", log_directory=LOGS)
+        approved.reaches(READY, seconds=PREFLIGHT_SECONDS)
+    step_acts.ended(claims, 10, approved)
     with claims.prove("what was approved no longer lies where the site reads") as claim:
         left = _local_files() & before
         if len(left) >= len(before):
             raise ClaimError(f"all {len(before)} local copies are still there")
         claim.proof = f"{len(before) - len(left)} of {len(before)} files put aside; {len(left)} were issued too late"
+
+
+def _phrase(refused: PlaybookRun) -> str:
+    """What a run without approval asks for."""
+    found = PHRASE.search(refused.output)
+    if refused.returncode == 0 or found is None:
+        raise ClaimError(f"step 10 asked for no approval: {refused.last_lines()}")
+    return found[1]
 
 
 def _seven_days(lab: Lab, scale: float) -> str:
