@@ -147,6 +147,7 @@ def prepared(lab: Lab, copies: Path) -> Iterator[Production]:
     aside = f"{EVIDENCE}-kept"
     keep = f"if test -e {aside}; then rm -rf {EVIDENCE}; elif test -e {EVIDENCE}; then mv {EVIDENCE} {aside}; fi"
     production.sudo_on_all(f"{keep}; rm -f {LOCK}")
+    staging.forget_copies(lab)
     try:
         seal(lab, STAGING_CHAIN, passed_step(5))
         seal(lab, STAGING_CHAIN, drill("staging", "s3-reads"))
@@ -157,6 +158,7 @@ def prepared(lab: Lab, copies: Path) -> Iterator[Production]:
         yield production
     finally:
         production.sudo_on_all(f"rm -rf {LOCK} {EVIDENCE}; if test -e {aside}; then mv {aside} {EVIDENCE}; fi")
+        staging.forget_copies(lab)
         production.flip("dual-write")
         _remove_probes(production)
         if before != "dual-write":

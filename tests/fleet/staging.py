@@ -177,6 +177,7 @@ def prepared(lab: Lab, copies: Path) -> Iterator[Staging]:
     _issue(lab)
     # What a killed run of these tests left is no chain that anybody wants back.
     staging.sudo(f"if test -e {kept}; then rm -rf {EVIDENCE}; elif test -e {EVIDENCE}; then mv {EVIDENCE} {kept}; fi")
+    forget_copies(lab)
     try:
         staging.sudo(f"rm -f {LOCK}")
         staging.nothing_migrated()
@@ -187,6 +188,7 @@ def prepared(lab: Lab, copies: Path) -> Iterator[Staging]:
     finally:
         staging.sudo(f"systemctl stop deltacrown-backfill 2>/dev/null; rm -rf {LOCK} {EVIDENCE}")
         staging.sudo(f"if test -e {kept}; then mv {kept} {EVIDENCE}; fi")
+        forget_copies(lab)
         staging.nothing_migrated()
         if marked:
             deployed_site.flip(lab, MACHINE, dual_write)
@@ -263,3 +265,13 @@ def alarm_states(**states: AlarmState) -> Iterator[None]:
 def _other_bytes(whole: bytes) -> bytes:
     """As many bytes, the last one another."""
     return whole[:-1] + bytes([whole[-1] ^ 1])
+
+
+def forget_copies(lab: Lab) -> None:
+    """Empties the backups bucket of evidence: another chain's copy would refuse every step of the tests' own one."""
+    bucket = plan.load().deployments["production"].backups_bucket
+    assert bucket is not None
+    s3 = lab.aws.s3()
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="evidence/"):
+        for found in page.get("Contents", ()):
+            s3.delete_object(Bucket=bucket, Key=found["Key"])

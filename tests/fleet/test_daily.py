@@ -13,7 +13,7 @@ from rehearsal import deployed_site, traffic
 from rehearsal.lab import LabError, reach
 from rehearsal.lab.topology import MACHINES
 from tests.fleet.production import DATA_HOST, PRODUCTION, passed_step, seal
-from tests.fleet.staging import EVIDENCE
+from tests.fleet.staging import EVIDENCE, forget_copies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +63,7 @@ def soak(deployed: Lab) -> Iterator[Lab]:
     seal(deployed, DATA_HOST, passed_step(8) | {"started_at": f"{begun:%Y-%m-%dT%H:%M:%SZ}"})
     yield deployed
     deployed.run(DATA_HOST, ["sudo", "sh", "-c", f"rm -r {EVIDENCE}; test ! -e {kept} || mv {kept} {EVIDENCE}"])
+    forget_copies(deployed)
     for machine in ("web1", "web2", "web3"):
         deployed_site.flip(deployed, machine, LOCAL)
 
