@@ -77,14 +77,11 @@ def _run(options: argparse.Namespace) -> int:
 
     found = daily_check.look(values, table, announce=options.in_soak)
     counted = journals or _delivered(options, values, table, records)
-    cost = cost_measured.document(
-        values,
-        table,
-        puts_per_day=counted.a_day(table.metrics["save_success"], options.time_scale),
-        gets_per_day=counted.a_day(table.metrics["read_success"], options.time_scale),
-        probe_machines=len(options.machine),
-    )
-    judged = {**found, "cost": cost}
+    requests = {
+        "puts_per_day": counted.a_day(table.metrics["save_success"], options.time_scale),
+        "gets_per_day": counted.a_day(table.metrics["read_success"], options.time_scale),
+    }
+    judged = {**found, "cost": cost_measured.document(values, table, requests, len(options.machine))}
     gate = gates.judge(table, soak_days.STEP, step_measures.daily(**judged), partly=True)
     documents = judged | counted.document() | _pages(options, table, counted)
     record = step_record.of_day(table, gate, documents, started)

@@ -153,9 +153,10 @@ def read_switch(shadow: Document, storage: Document, downloads: Sequence[Documen
 def daily(check: Document, sample: Document, cost: Document) -> Measures:
     """Step 9, each day: table and bucket, ten random certificates in full, and the month's cost.
 
-    The cost is what AWS billed, where Cost Explorer says so, else computed from what is stored and was counted.
+    The cost is the larger of what AWS billed, where Cost Explorer says so, and what is computed from what is stored and
+    was counted: the bill is of thirty days, of which most may lie before reads were on S3.
     """
-    dollars = cost["total"] if cost["billed"] is None else cost["billed"]
+    dollars = max(cost["total"], cost["billed"] or 0)
     return {
         "keys_agree": consistency(check)["keys_agree"],
         "hashes_agree": _share(sample["agree"], sample["files"]),
