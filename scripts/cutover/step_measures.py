@@ -165,13 +165,17 @@ def daily(check: Document, sample: Document, cost: Document) -> Measures:
 
 
 def week(soak: Document, day: Document) -> Measures:
-    """Step 9 at its end: the sealed days, the saves of all of them together, and what today's record measured."""
+    """Step 9 at its end: the sealed days, the saves of all of them together, and what today's record measured.
+
+    A machine that was silent in those days may have failed to save: then the ratio is not measured.
+    """
     today = {each["criterion"]: (each["measured"], each["samples"]) for each in day["criteria"]}
+    saved = gates.ratio(plan.load(), "save_success_ratio", soak["counts"])
     return {
         "days_passed": (soak["days"], soak["days"]),
         "keys_agree": today["keys_agree"],
         "hashes_agree": today["hashes_agree"],
-        "save_success_ratio": gates.ratio(plan.load(), "save_success_ratio", soak["counts"]),
+        "save_success_ratio": (None, 0) if soak["gaps"] else saved,
         "cost_within_budget": today["cost_within_budget"],
     }
 
