@@ -233,21 +233,20 @@ def register(commands: Subparsers) -> None:
 def run(options: argparse.Namespace) -> int:
     """Prints the estimate; returns the exit code."""
     table = plan.load()
-    given = {name: getattr(options, name) for name in ("puts_per_day", "gets_per_day", "transfer_out_gb")}
-    billed = None
+    names = ("puts_per_day", "gets_per_day", "transfer_out_gb")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.from_bucket:
         from cutover import cost_measured  # noqa: PLC0415 - boto3 takes a third of a second
 
         values = settings.load(options.env_file, role_arn=options.role_arn)
-        options.certificates, options.average_kb = cost_measured.stored(values)
-        billed = cost_measured.billed(values)
-    use = replace(
-        planned_use(table, options.certificates, options.average_kb, options.probe_machines),
-        **{name: value for name, value in given.items() if value is not None},
-    )
-    if options.json:
-        print(json.dumps(document(table, use, billed), default=float, ensure_ascii=False))
+        found = cost_measured.document(values, table, given, options.probe_machines)
     else:
+        planned = planned_use(table, options.certificates, options.average_kb, options.probe_machines)
+        found = document(table, replace(planned, **given), None)
+    if options.json:
+        print(json.dumps(found, default=float, ensure_ascii=False))
+    else:
+        use = Use(**found["use"])
         estimated = estimate(table.cost, use)
         print("\n".join([*_table(use, estimated), "", *_notes(table, estimated, planned_budget(table))]))
     return ExitCode.DONE

@@ -14,6 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cutover import cost, object_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cutover.plan import Plan
     from cutover.settings import Settings
 
@@ -25,16 +27,20 @@ SERVICE = "Amazon Simple Storage Service"  # as Cost Explorer names S3
 QUICK = Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 1})
 
 
-def document(
-    values: Settings, table: Plan, *, puts_per_day: int, gets_per_day: int, probe_machines: int
-) -> dict[str, Any]:
-    """What `cutover cost --from-bucket` says of so many requests, and of so many machines with a probe.
+def document(values: Settings, table: Plan, given: Mapping[str, Any], probe_machines: int | None) -> dict[str, Any]:
+    """What `cutover cost --from-bucket` says.
+
+    Args:
+        values: whose bucket is listed.
+        table: prices and planned use.
+        given: what is known of the use otherwise (`puts_per_day`, `gets_per_day`, `transfer_out_gb`).
+        probe_machines: how many machines run the probe; None: the plan's.
 
     Raises:
         ObjectStoreError: the bucket cannot be listed.
     """
     use = cost.planned_use(table, *stored(values), probe_machines)
-    return cost.document(table, replace(use, puts_per_day=puts_per_day, gets_per_day=gets_per_day), billed(values))
+    return cost.document(table, replace(use, **given), billed(values))
 
 
 def stored(values: Settings) -> tuple[int, Decimal]:
@@ -53,7 +59,8 @@ def stored(values: Settings) -> tuple[int, Decimal]:
 def billed(values: Settings) -> Decimal | None:
     """US dollars that S3 cost in the last 30 days, all buckets of the account; None where Cost Explorer does not say.
 
-    Its permission (ce:GetCostAndUsage) is nobody's by default, and it answers in AWS only.
+    Its permission (ce:GetCostAndUsage) is nobody's by default, and it answers in AWS only. Before its data are there it
+    lists no time, or nothing: no certificates cost that.
     """
     today = datetime.now(UTC).date()
     period = {"Start": f"{today - timedelta(days=DAYS)}", "End": f"{today}"}
@@ -70,4 +77,5 @@ def billed(values: Settings) -> Decimal | None:
         )
     except (ClientError, BotoCoreError):
         return None
-    return sum((Decimal(part["Total"]["UnblendedCost"]["Amount"]) for part in answer["ResultsByTime"]), Decimal(0))
+    dollars = sum((Decimal(part["Total"]["UnblendedCost"]["Amount"]) for part in answer["ResultsByTime"]), Decimal(0))
+    return dollars or None

@@ -34,7 +34,7 @@ def register(commands: Subparsers) -> None:
         description="Compares table and bucket key by key and ten random certificates in full, adds up what all "
         "workers counted since the daily check before, computes the month's cost, judges it all by step 9's criteria, "
         "and prints the record of the day; `cutover evidence append` seals it. Without --journals it counts the METRIC "
-        "lines that reached CloudWatch, and refuses where a machine was silent. Reads only: the read-only role "
+        "lines that reached CloudWatch, and refuses while a machine is silent. Reads only: the read-only role "
         "suffices. Exit 0: PASS (or, with --in-soak, nothing to do); 1: FAIL; 3: INCONCLUSIVE; 4: ERROR, something "
         "could not be measured, and there is no record.",
         epilog="example: cutover daily --env-file /etc/deltacrown/production.env --machine web1 web2 web3 --json",
@@ -73,20 +73,19 @@ def _run(options: argparse.Namespace) -> int:
         return ExitCode.DONE
     values = settings.load(options.env_file, role_arn=options.role_arn)
     journals = _journals(options)
-    from cutover import cost_measured, daily_check  # noqa: PLC0415 - boto3 and psycopg take half a second
+    from cutover import cost_measured, daily_check, daily_delivered  # noqa: PLC0415 - boto3 and psycopg take half a second
 
     found = daily_check.look(values, table, announce=options.in_soak)
     counted = journals or _delivered(options, values, table, records)
-    cost = cost_measured.document(
-        values,
-        table,
-        puts_per_day=counted.a_day(table.metrics["save_success"], options.time_scale),
-        gets_per_day=counted.a_day(table.metrics["read_success"], options.time_scale),
-        probe_machines=len(options.machine),
-    )
-    judged = {**found, "cost": cost}
+    requests = {
+        "puts_per_day": counted.a_day(table.metrics["save_success"], options.time_scale),
+        "gets_per_day": counted.a_day(table.metrics["read_success"], options.time_scale),
+    }
+    judged = {**found, "cost": cost_measured.document(values, table, requests, len(options.machine))}
     gate = gates.judge(table, soak_days.STEP, step_measures.daily(**judged), partly=True)
-    documents = judged | counted.document() | _pages(options, table, counted)
+    for gap in counted.gaps:
+        print(f"{gap}: step {soak_days.STEP} wants all its days after that. {daily_delivered.LOOK}", file=sys.stderr)
+    documents = judged | counted.document() | _pages(options, table, records)
     record = step_record.of_day(table, gate, documents, started)
     print(json.dumps(record, default=float) if options.json else "\n".join(_lines(gate, counted)))
     return gates.Verdict[gate["verdict"]]
@@ -113,16 +112,19 @@ def _delivered(
     return daily_delivered.count(daily_delivered.Group(client, name, table), options.machine, since, now)
 
 
-def _pages(options: argparse.Namespace, table: plan.Plan, counted: Counted) -> dict[str, Any]:
-    """The pages since the daily check before, which start the days again; or why nobody can say."""
+def _pages(options: argparse.Namespace, table: plan.Plan, records: Sequence[Record]) -> dict[str, Any]:
+    """The pages since the last daily check that knew its own, which start the days again; or why nobody can say."""
     from cutover.alarms import live, pages  # noqa: PLC0415 (as in _run)
     from cutover.alarms.errors import AlarmError  # noqa: PLC0415 (as in _run)
 
     deployment = table.steps[soak_days.STEP].deployment
     asked = argparse.Namespace(deployment=deployment, env_file=options.env_file, role_arn=options.role_arn)
+    now = datetime.now(UTC)
+    since = max(soak_days.pages_begin(records, now), now - pages.KEPT)
+    window = {"since": daily_counts.utc_text(since), "until": daily_counts.utc_text(now)}
     try:
         with live.asking(asked, "cloudwatch:DescribeAlarmHistory") as client:
-            return {"pages": pages.sent(client, table, deployment, counted.since, datetime.now(UTC))}
+            return {"pages": pages.sent(client, table, deployment, since, now), "pages_asked": window}
     except AlarmError as error:
         return {"pages_unknown": str(error)}
 

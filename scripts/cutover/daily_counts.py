@@ -14,9 +14,11 @@ from cutover.exit_codes import CommandError, ExitCode
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from cutover.evidence.record import Gap
+
     Journals = Mapping[str, Mapping[str, Any]]
 
-__all__ = ["CountError", "Counted", "fallbacks", "of_journals"]
+__all__ = ["CountError", "Counted", "fallbacks", "of_journals", "utc_text"]
 
 
 class CountError(CommandError):
@@ -27,13 +29,17 @@ class CountError(CommandError):
 
 @dataclass(frozen=True)
 class Counted:
-    """METRIC lines by name and the fallback reads from `since` to `until` (UTC), and where they were counted."""
+    """METRIC lines by name and the fallback reads from `since` to `until` (UTC), and where they were counted.
+
+    Of the `gaps` nothing is counted, which is not zero.
+    """
 
     source: Literal["journals", "delivered lines"]
     since: datetime
     until: datetime
     counts: Mapping[str, int]
     fallbacks: Sequence[Mapping[str, Any]]
+    gaps: Sequence[Gap] = ()
 
     def a_day(self, metric: str, time_scale: float) -> int:
         """How many lines of this name that is in a day, of a rehearsal in one of its days; rounded up."""
@@ -42,8 +48,9 @@ class Counted:
 
     def document(self) -> dict[str, Any]:
         """As the record of the day has it."""
-        window = {"source": self.source, "since": _text(self.since), "until": _text(self.until)}
-        return {"counted": window, "counts": dict(self.counts), "fallbacks": list(self.fallbacks)}
+        window = {"source": self.source, "since": utc_text(self.since), "until": utc_text(self.until)}
+        gaps = {"gaps": [gap.model_dump(mode="json") for gap in self.gaps]} if self.gaps else {}
+        return {"counted": window | gaps, "counts": dict(self.counts), "fallbacks": list(self.fallbacks)}
 
 
 def of_journals(text: str, machines: Collection[str]) -> Counted:
@@ -97,5 +104,6 @@ def _summed(journals: Journals) -> dict[str, int]:
     return dict(counts)
 
 
-def _text(moment: datetime) -> str:
+def utc_text(moment: datetime) -> str:
+    """A moment (UTC) as records have it: ISO 8601 with microseconds and Z."""
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cutover.telemetry import LogLine, parse_metric
+from cutover.telemetry import STORAGE_LOGGER, LogLine, parse_metric
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -23,7 +23,7 @@ __all__ = ["Fallback", "Ledger"]
 
 # The two lines are written one after the other by one thread; other threads' lines may stand in between.
 _TOGETHER = timedelta(seconds=1)
-_WARNING = re.compile(r"\bWARNING\b.*\bapps\.tournaments\.storage\b")
+_WARNING = re.compile(rf"\bWARNING\b.*\b{re.escape(STORAGE_LOGGER)}\b")
 _SPEAKS_OF_ONE = re.compile(r"fall(?:s|ing|en)? ?back|fell back|local file is tried", re.IGNORECASE)
 _KEY = re.compile(r"\bcertificates/[^,:;'\"]+?\.(?:pdf|png)\b", re.IGNORECASE)
 _OPERATION = re.compile(r"\b(?:open|read|get|size|exists|head|url|sign)\b", re.IGNORECASE)
@@ -114,7 +114,7 @@ class Ledger:
 
 def _explain(fallback: Fallback, line: LogLine) -> None:
     """Adds what a WARNING tells: a whole cause, where tags have a word; operation and key unless tags told them."""
-    text = line.text.partition("apps.tournaments.storage")[2]
+    text = line.text.partition(STORAGE_LOGGER)[2]
     cause, key = _CAUSE.search(text), _KEY.search(text)
     operation = (cause and cause["operation"]) or _first(_OPERATION.search(text[: cause.start()] if cause else text))
     fallback.operation = fallback.operation or (operation.lower() if operation else None)

@@ -55,12 +55,22 @@ class Window:
         self.measurements = {name: [] for name in self.table.measurements.values()}
         self.ledger = Ledger(set(self.units), self.table.metrics["read_fallback"])
 
-    def read(self, lines: Iterable[str], cursor: str) -> None:
-        """Takes all of `journalctl -o json --cursor=<cursor>`, the mark first; TelemetryError if it proves nothing."""
+    def read(self, lines: Iterable[str], cursor: str, end: str | None = None) -> None:
+        """Takes all of `journalctl -o json --cursor=<cursor>`, the mark first, up to the mark `end` if there is one.
+
+        Raises:
+            TelemetryError: it proves nothing.
+        """
         found = after_mark(entries(lines), cursor)
+        ended = False
         for entry in found:
             if self.since is None:
                 self.since = entry.at  # the mark
+                continue
+            if ended:
+                continue  # read all the same, so that journalctl ends well
+            if entry.cursor == end:
+                self.until, ended = entry.at, True
                 continue
             self.until = max(self.until, entry.at)
             count(self.counts, entry)
@@ -68,6 +78,8 @@ class Window:
             metric = parse_metric(entry.message) if entry.unit == PROBE else None
             if metric is not None and metric[0] in self.measurements:
                 self.measurements[metric[0]].append(metric[1])
+        if end is not None and not ended:
+            raise TelemetryError("the mark at the end is not there, so lines may be lost: measure again")
 
     def document(self) -> dict[str, Any]:
         """The JSON document; a unit or a measurement without lines is there, empty."""
@@ -114,6 +126,7 @@ def register(commands: Subparsers) -> None:
         epilog="example: cutover journal --cursor 's=…;i=…;b=…' --unit deltacrown-uwsgi@worker1.service",
     )
     parser.add_argument("--cursor", required=True, metavar="C", help="of the mark, as journalctl gives it (__CURSOR)")
+    parser.add_argument("--until-cursor", metavar="C", help="of a later mark, which ends the count; default: now")
     parser.add_argument("--unit", required=True, action="append", metavar="U", help="of a worker; may be repeated")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
     parser.set_defaults(command=_run)
@@ -122,14 +135,14 @@ def register(commands: Subparsers) -> None:
 def _run(options: argparse.Namespace) -> int:
     window = Window(options.unit, plan.load(), datetime.now(UTC))
     try:
-        _read(window, options.cursor)
+        _read(window, options.cursor, options.until_cursor)
     except TelemetryError as error:
         raise JournalError(str(error)) from error
     print(json.dumps(window.document()) if options.json else "\n".join(window.lines()))
     return ExitCode.DONE
 
 
-def _read(window: Window, cursor: str) -> None:
+def _read(window: Window, cursor: str, end: str | None) -> None:
     """Takes what journalctl prints while it prints it: a week's lines need not fit into memory."""
     failure: TelemetryError | None = None
     with (
@@ -145,7 +158,7 @@ def _read(window: Window, cursor: str) -> None:
         lines = journal.stdout or contextlib.nullcontext(())
         try:
             with lines as printed:  # closed at the first error, which ends a journalctl that still prints
-                window.read(printed, cursor)
+                window.read(printed, cursor, end)
         except TelemetryError as error:
             failure = error
         code = journal.wait()

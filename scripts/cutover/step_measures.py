@@ -153,9 +153,10 @@ def read_switch(shadow: Document, storage: Document, downloads: Sequence[Documen
 def daily(check: Document, sample: Document, cost: Document) -> Measures:
     """Step 9, each day: table and bucket, ten random certificates in full, and the month's cost.
 
-    The cost is what AWS billed, where Cost Explorer says so, else computed from what is stored and was counted.
+    The cost is the larger of what AWS billed, where Cost Explorer says so, and what is computed from what is stored and
+    was counted: the bill is of thirty days, of which most may lie before reads were on S3.
     """
-    dollars = cost["total"] if cost["billed"] is None else cost["billed"]
+    dollars = max(cost["total"], cost["billed"] or 0)
     return {
         "keys_agree": consistency(check)["keys_agree"],
         "hashes_agree": _share(sample["agree"], sample["files"]),
@@ -164,13 +165,17 @@ def daily(check: Document, sample: Document, cost: Document) -> Measures:
 
 
 def week(soak: Document, day: Document) -> Measures:
-    """Step 9 at its end: the sealed days, the saves of all of them together, and what today's record measured."""
+    """Step 9 at its end: the sealed days, the saves of all of them together, and what today's record measured.
+
+    A machine that was silent in those days may have failed to save: then the ratio is not measured.
+    """
     today = {each["criterion"]: (each["measured"], each["samples"]) for each in day["criteria"]}
+    saved = gates.ratio(plan.load(), "save_success_ratio", soak["counts"])
     return {
         "days_passed": (soak["days"], soak["days"]),
         "keys_agree": today["keys_agree"],
         "hashes_agree": today["hashes_agree"],
-        "save_success_ratio": gates.ratio(plan.load(), "save_success_ratio", soak["counts"]),
+        "save_success_ratio": (None, 0) if soak["gaps"] else saved,
         "cost_within_budget": today["cost_within_budget"],
     }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
+    "STORAGE_LOGGER",
     "Entry",
     "LogLine",
     "TelemetryError",
@@ -30,12 +31,13 @@ __all__ = [
     "parse_metric",
 ]
 
+STORAGE_LOGGER = "apps.tournaments.storage"  # of the application's storage and of the drop-in's
 # One form serves the console layout ("INFO <time> <logger> METRIC: …") and the file layout, which has module, process
 # and thread in between: the metric is the end of the line in both.
 _METRIC = re.compile(r"METRIC: (?P<name>[a-z0-9_.]+)=(?P<value>-?\d+(?:\.\d+)?)(?:\s|$)")
 _SERVER_ERROR = re.compile(r"\bERROR\b.*\bdjango\.request\b.*\bInternal Server Error: ")
 _ANSWERED_500 = re.compile(r"\(HTTP/[\d.]+ 5\d\d\)")
-_COMPLAINT = re.compile(r"\b(?:WARNING|ERROR)\b.*\bapps\.tournaments\.storage\b")
+_COMPLAINT = re.compile(rf"\b(?:WARNING|ERROR)\b.*\b{re.escape(STORAGE_LOGGER)}\b")
 _SUPPRESSED = re.compile(r"Suppressed \d+ messages from ")
 
 

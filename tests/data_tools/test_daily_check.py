@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import cli, plan
+from cutover import cli, names, plan
 from cutover.consistency import confirm
 from cutover.evidence import chain as chains
 from cutover.telemetry import measurement_line, metric_line
 from infra.operators import readonly_policy
+from rehearsal import monitoring_stand_in
 from tests.data_tools.account import LOG_GROUP_ARN
 from tests.data_tools.certificate_site import PDF
 from tests.unit.evidence.documents import step
@@ -104,6 +105,50 @@ def test_the_next_day_counts_on_from_there(soak: Soak) -> None:
     code, said, complained = soak.daily()
     assert code == 0, complained
     assert json.loads(said)["counts"] == {SAVED: 1}  # of which the newest line is left to the next
+
+
+def test_pages_that_nobody_knew_are_asked_for_the_next_day(
+    soak: Soak, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CloudWatch did not answer for an hour, and the one page of the week was in it."""
+    _, said, _ = soak.daily()
+    unknown = json.loads(said)
+    assert "pages" not in unknown
+    (passed,) = chains.read(soak.directory).records
+    chains.append(soak.directory, unknown)
+    soak.deliver("web1", measurement_line(TABLE.measurements["probe_put_ms"], 1))
+    at = datetime.fromtimestamp(time.time() - 30, UTC)  # of the day whose pages nobody knew
+    incident = {"AlarmName": names.incident("production", "s3"), "AlarmType": "CompositeAlarm"}
+    change = {"HistoryItemType": "StateUpdate", "HistorySummary": "Alarm updated from OK to ALARM"}
+    data = json.dumps({"newState": {"stateValue": "ALARM", "stateReason": "denied"}})
+    acted = {"HistoryItemType": "Action", "HistorySummary": "Successfully executed action arn:topic", "HistoryData": ""}
+    with monitoring_stand_in.running(tmp_path) as monitoring:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", monitoring.endpoint_url)
+        for item in (change | {"HistoryData": data}, acted):
+            monitoring.note(incident | item | {"Timestamp": at.isoformat()})
+        code, said, complained = soak.daily()
+    assert code == 0, complained
+    record = json.loads(said)
+    assert [page["incident"] for page in record["pages"]] == [incident["AlarmName"]]
+    assert datetime.fromisoformat(record["pages_asked"]["since"]) == passed.started_at
+    assert record["counted"]["since"] == unknown["counted"]["until"]
+
+
+def test_a_silence_of_yesterday_is_named_and_the_day_is_judged(soak: Soak) -> None:
+    """Five minutes of one machine would start the seven days again, and no later check could do anything about it."""
+    begun = datetime.fromtimestamp(time.time() - 3600, UTC)
+    chains.append(soak.directory, step(8, started_at=f"{begun:%Y-%m-%dT%H:%M:%SZ}"))
+    code, said, complained = soak.daily("--in-soak")
+    assert code == 0, complained
+    record = json.loads(said)
+    assert (record["verdict"], record["counts"]) == ("PASS", {SAVED: 1})
+    (gap,) = record["counted"]["gaps"]
+    assert (gap["machine"], datetime.fromisoformat(gap["since"])) == ("web1", begun.replace(microsecond=0))
+    assert "web1 delivered no METRIC line from " in complained
+    assert "step 9 wants all its days after that. Look there, journalctl" in complained
+    sealed = chains.append(soak.directory, record)
+    assert sealed.record.counted is not None
+    assert sealed.record.counted.gaps
 
 
 def test_a_day_on_which_a_copy_differs_is_a_record_that_says_no(soak: Soak) -> None:

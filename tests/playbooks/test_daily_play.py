@@ -15,12 +15,13 @@ from tests.playbooks.stub_deployment import MACHINES, Deployment
 if TYPE_CHECKING:
     from pathlib import Path
 
+GAPS = ["web2 delivered no METRIC line"]
 CURSORS = {"m1": "s=1", "m2": "s=2"}
 JOURNAL = {"units": {}, "measurements": {}, "since": "2026-12-01T00:00:00Z", "until": "2026-12-02T00:00:00Z"}
 
 
 def soak(cursors: dict[str, str], days: int = 3) -> dict[str, Any]:
-    return {"days": days, "wanted": 7, "since": "2026-12-01T00:00:00Z", "reason": "", "cursors": cursors}
+    return {"days": days, "wanted": 7, "since": "2026-12-01T00:00:00Z", "reason": "", "cursors": cursors, "gaps": GAPS}
 
 
 def record(verdict: str = "PASS") -> dict[str, Any]:
@@ -82,10 +83,12 @@ case "$1 $2" in evidence\\ append) cat >{tmp_path}/sealed ;; daily*) cat >{tmp_p
 def test_a_day_is_counted_by_the_journals_since_yesterdays_marks(tmp_path: Path) -> None:
     day = played(tmp_path, CURSORS, record())
     assert "unreachable=0 failed=0" in day.said, day.said
-    assert "day 3 of 7, counted from 2026-12-01T00:00:00Z" in day.said
+    after = f"The week has no ratio of saves before its days lie after this: {GAPS[0]}"
+    assert f"day 3 of 7, counted from 2026-12-01T00:00:00Z. {after}" in day.said
     assert day.journals == dict.fromkeys(MACHINES, JOURNAL)
     counted = "".join(asked for asked in day.asked if asked.startswith("journal"))
-    assert all(f"--cursor {cursor} " in counted for cursor in CURSORS.values())
+    # To the mark of this run, from which the next day counts on: later lines would be counted twice.
+    assert all(f"--cursor {cursor} --until-cursor s=now " in counted for cursor in CURSORS.values())
     (daily,) = [asked for asked in day.asked if asked.startswith("daily")]
     assert f"--directory {tmp_path}/chain --time-scale 1 --machine m1 m2 --journals - --env-file" in daily
     assert day.sealed is not None

@@ -96,6 +96,28 @@ def test_root_seals_what_the_daily_check_left(
     assert (taken.read_text() if taken.exists() else None) == sealed
 
 
+@pytest.mark.parametrize(("record", "code", "copied"), [("{}\n", 3, True), ("", 0, False)])
+def test_a_sealed_day_is_copied_into_the_backups_bucket(tmp_path: Path, record: str, code: int, copied: bool) -> None:
+    """Thirty days of records that only the data host has go with its disk."""
+    role = "arn:aws:iam::123456789012:role/evidence"
+    unit = installed(tmp_path, evidence_role_arn=role)["cutover-daily.service"]
+    seal, copy = re.findall(r"^ExecStopPost=(.*)$", unit, re.MULTILINE)
+    assert seal.startswith("+")
+    assert copy.startswith("-")  # as www-data; a copy that fails takes nothing back
+    file, asked = tmp_path / "record.json", tmp_path / "asked"
+    file.write_text(record)
+    program(tmp_path, "cutover", f'echo "$*" >{asked}; echo said; exit 3')
+    command = copy[1:].replace(RECORD, str(file)).replace("/usr/local/bin/cutover", f"{tmp_path}/cutover")
+    ran = subprocess.run(shlex.split(command), check=False, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (code, "")  # its output would be a record
+    expected = f"evidence copy --env-file {tmp_path}/staging.env --role-arn {role}\n"
+    assert (asked.read_text() if asked.exists() else None) == (expected if copied else None)
+
+
+def test_without_its_role_there_is_no_copy(units: dict[str, str]) -> None:
+    assert units["cutover-daily.service"].count("ExecStopPost=") == 1
+
+
 def test_the_daily_check_begins_without_yesterdays_record(units: dict[str, str]) -> None:
     """A run that ends in an error would seal the day before again; what it says beside the record is none."""
     unit = units["cutover-daily.service"]

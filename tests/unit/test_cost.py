@@ -6,10 +6,12 @@ import argparse
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
+from unittest import mock
 
 import pytest
 
-from cutover import cost, plan
+from cutover import cost, cost_measured, object_store, plan, settings
 
 TABLE = plan.load()
 PLANNED = cost.planned_use(TABLE, probe_machines=0)  # the runbook has no probe
@@ -177,3 +179,35 @@ def test_bad_numbers_are_refused(option: str, value: str, capsys: pytest.Capture
         run(capsys, f"{option}={value}")
     assert ended.value.code == 2
     assert f"argument {option}: '{value}' is no " in capsys.readouterr().err
+
+
+PRICED = {"Total": {"UnblendedCost": {"Amount": "1.25", "Unit": "USD"}}}
+FREE = {"Total": {"UnblendedCost": {"Amount": "0", "Unit": "USD"}}}
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"), [([], None), ([FREE, FREE], None), ([FREE, PRICED], Decimal("1.25"))], ids=str
+)
+def test_a_bill_of_nothing_is_none(
+    monkeypatch: pytest.MonkeyPatch, times: list[dict[str, Any]], expected: Decimal | None
+) -> None:
+    """Cost Explorer that was switched on today lists no time, and zero dollars would be within any budget."""
+    explorer = mock.Mock(**{"get_cost_and_usage.return_value": {"ResultsByTime": times}})
+    session = mock.Mock(**{"client.return_value": explorer})
+    monkeypatch.setattr(object_store, "session", lambda _: session)
+    assert cost_measured.billed(mock.Mock()) == expected
+
+
+def test_the_bucket_is_asked_by_the_one_who_is_asked_daily(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two computations of one cost differ one day, and the day's check and the operator's disagree."""
+    monkeypatch.setattr(settings, "load", lambda *_, **__: mock.Mock())
+    monkeypatch.setattr(cost_measured, "stored", lambda _: (20, Decimal(30)))
+    monkeypatch.setattr(cost_measured, "billed", lambda _: Decimal(7))
+    expected = cost_measured.document(mock.Mock(), TABLE, {"puts_per_day": 5}, 2)
+    arguments = ["--from-bucket", "--puts-per-day", "5", "--probe-machines", "2"]
+    assert json.loads(run(capsys, *arguments, "--json")) == json.loads(json.dumps(expected, default=float))
+    assert expected["billed"] == 7
+    monkeypatch.setattr(cost_measured, "document", lambda *_: expected | {"use": expected["use"] | {"certificates": 9}})
+    assert "9 certificates of 30 KB, 5 PUTs" in run(capsys, *arguments)

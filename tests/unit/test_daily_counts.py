@@ -13,7 +13,7 @@ import pytest
 from cutover import plan
 from cutover.daily_counts import Counted, CountError, of_journals
 from cutover.daily_delivered import Group, count
-from cutover.telemetry import measurement_line, metric_line
+from cutover.telemetry import STORAGE_LOGGER, measurement_line, metric_line
 from rehearsal import aws_stand_in
 
 if TYPE_CHECKING:
@@ -152,18 +152,62 @@ def test_two_counts_have_each_line_once(group: Delivered) -> None:
     assert group.count(second.until, now=NOW + 61 * SECOND).counts == {SAVED: 1}
 
 
-@pytest.mark.parametrize(
-    ("first", "last"), [(0, 58), (54, 114), (114, 120), (0, 120)], ids=["at first", "between", "at last", "always"]
-)
-def test_a_machine_that_was_silent_is_no_zero(group: Delivered, first: int, last: int) -> None:
-    """Its lines were lost, with whatever failures they told of."""
+def silent_in(group: Delivered, first: int, last: int) -> Counted:
+    """The count of two hours of which web2 was silent from minute `first` on, before minute `last`."""
     since = NOW - timedelta(hours=2)
-    group.deliver("web1", *probes(since))
+    group.deliver("web1", (since, metric_line(SAVED, 1)), *probes(since))
     silent = range(first, last)
     group.deliver("web2", *[line for number, line in enumerate(probes(since)) if number not in silent and number < 120])
+    return group.count(since)
+
+
+@pytest.mark.parametrize(("first", "last"), [(114, 120), (0, 120)], ids=["at last", "always"])
+def test_a_machine_that_is_silent_now_is_no_zero(group: Delivered, first: int, last: int) -> None:
+    """Its lines may still come, or are lost, with whatever failures they told of."""
     with pytest.raises(CountError) as refused:
-        group.count(since)
-    assert "web2 delivered no METRIC line from 2026-12-0" in str(refused.value)
+        silent_in(group, first, last)
+    assert "web2 delivered no METRIC line from 2026-12-02T09:25:00Z to 2026-12-02T09:30:00Z" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "begin", "end"),
+    [(0, 58, "07:30", "08:28"), (54, 114, "08:23", "09:24"), (112, 119, "09:21", "09:29")],
+    ids=["at first", "between", "at last"],
+)
+def test_a_machine_that_was_silent_has_a_gap(group: Delivered, first: int, last: int, begin: str, end: str) -> None:
+    """Refused, it would be refused for ever: each later count begins before the same silence."""
+    found = silent_in(group, first, last)
+    assert found.counts == {SAVED: 1}
+    told = f"web2 delivered no METRIC line from 2026-12-02T{begin}:00Z to 2026-12-02T{end}:00Z"
+    assert [str(gap) for gap in found.gaps] == [told]
+    (gap,) = found.document()["counted"]["gaps"]
+    assert gap["machine"] == "web2"
+
+
+@pytest.mark.parametrize("layout", ["console", "json"])
+def test_a_fallback_is_told_by_the_warning_beside_it(group: Delivered, layout: str) -> None:
+    """Only METRIC lines arrive otherwise, and the ledger's cause is empty for all of the soak."""
+    since = NOW - timedelta(minutes=10)
+    key = "certificates/pdf/2026/11/cert_7_0a1b2c3d.pdf"
+    told = f"S3 failed for {key}, the local file is tried: get {key}: TimeoutError: no answer within 1 s"
+    warning = f"WARNING 2026-12-02 09:20:00,000 {STORAGE_LOGGER} {told}"
+    if layout == "json":
+        warning = json.dumps({"levelname": "WARNING", "name": STORAGE_LOGGER, "message": told})
+    fell_back = f"INFO 2026-12-02 09:20:00,001 {STORAGE_LOGGER} {metric_line(FELL_BACK, 1)}"
+    group.deliver("web1", (since, warning), (since + SECOND / 100, fell_back), *probes(since + SECOND))
+    found = group.count(since, ["web1"])
+    assert found.counts == {FELL_BACK: 1}
+    (fallback,) = found.fallbacks
+    expected = ("get", key, "TimeoutError: no answer within 1 s")
+    assert (fallback["operation"], fallback["key"], fallback["cause"]) == expected
+
+
+def test_a_warning_that_is_a_metric_counts_once(group: Delivered) -> None:
+    """It matches both searches."""
+    since = NOW - timedelta(minutes=10)
+    line = f"WARNING 2026-12-02 09:20:00,000 {STORAGE_LOGGER} {metric_line(FELL_BACK, 1)}"
+    group.deliver("web1", (since, line), *probes(since + SECOND))
+    assert group.count(since, ["web1"]).counts == {FELL_BACK: 1}
 
 
 def test_a_short_silence_is_none(group: Delivered) -> None:

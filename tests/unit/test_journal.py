@@ -71,16 +71,17 @@ class Journal:
         """The arguments of the last call."""
         return (self._directory / "called").read_text().splitlines()
 
-    def count(self, *units: str) -> dict[str, Any]:
+    def count(self, *units: str, until: str | None = None) -> dict[str, Any]:
         """The document, which must come."""
         options = [option for unit in units or (WORKER1,) for option in ("--unit", unit)]
+        options += ["--until-cursor", until] if until else []
         assert main(["journal", "--cursor", CURSOR, *options, "--json"]) == ExitCode.DONE
         found: dict[str, Any] = json.loads(self._capsys.readouterr().out)
         return found
 
-    def refused(self) -> str:
+    def refused(self, *options: str) -> str:
         """The sentence of a call that must end with 4, and print no document."""
-        assert main(["journal", "--cursor", CURSOR, "--unit", WORKER1, "--json"]) == ExitCode.ERROR
+        assert main(["journal", "--cursor", CURSOR, "--unit", WORKER1, "--json", *options]) == ExitCode.ERROR
         said = self._capsys.readouterr()
         assert said.out == ""
         return said.err
@@ -250,3 +251,20 @@ def test_lines_for_people(journal: Journal, capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().out
     assert f"{WORKER1}: cert.s3.read.fallback 1, cert.s3.save.success 1; server errors 0\n" in said
     assert f"fallback 2026-11-18T11:06:41.000000Z {WORKER1}: nothing is told\n" in said
+
+
+LATER = "s=0d4;i=7;b=b1;m=7;t=7;x=7"
+
+
+def test_a_count_that_ends_at_a_later_mark(journal: Journal) -> None:
+    """The next count begins there: lines after it would be in both."""
+    later = entry("step 9 begins", "session-4.scope", seconds=60, __CURSOR=LATER)
+    journal.record([MARK, entry(SAVED), later, entry(SAVED, seconds=61), entry(SAVED, seconds=62)])
+    found = journal.count(until=LATER)
+    assert found["units"][WORKER1]["metrics"] == {"cert.s3.save.success": 1}
+    assert found["until"] == "2026-11-18T11:07:40.000000Z"
+
+
+def test_a_later_mark_that_is_gone_proves_nothing(journal: Journal) -> None:
+    journal.record([MARK, entry(SAVED)])
+    assert "the mark at the end is not there" in journal.refused("--until-cursor", LATER)

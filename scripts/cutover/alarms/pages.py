@@ -7,7 +7,7 @@ silence the incident changes, and nobody is told.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cutover import names, plan
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from cutover.plan import Deployment, Plan
 
-__all__ = ["Page", "run", "sent"]
+__all__ = ["KEPT", "Page", "run", "sent"]
+
+# How long CloudWatch keeps the history for sure: its user guide said two weeks for years, and says 30 days today.
+KEPT = timedelta(days=14)
 
 Page = dict[str, str]  # as a record of the evidence holds it
 _RAN = "execut"  # "Successfully executed action …", "Failed to execute action …"

@@ -29,6 +29,7 @@ from cutover.django import site_process
 from cutover.django.read_results import Reads, Row
 from cutover.exit_codes import CommandError, ExitCode
 from cutover.http_client import HttpClient, NoAnswerError
+from cutover.telemetry import STORAGE_LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +43,6 @@ Result = TypeVar("Result")
 
 READ_PRIMARY = "CERT_S3_READ_PRIMARY"
 TIMEOUT_SECONDS = 10  # of a presigned URL, to connect and for each read
-LOGGER = "apps.tournaments.storage"  # of the application's storage and of the drop-in's
 _METRIC = re.compile(r"METRIC: cert\.s3\.([a-z_.]+)=")
 _SIGNATURES = {"X-Amz-Signature", "Signature"}  # of versions 4 and 2
 
@@ -58,7 +58,7 @@ class _Heard(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._logger = logging.getLogger(LOGGER)
+        self._logger = logging.getLogger(STORAGE_LOGGER)
         self._messages: list[str] = []
 
     def __enter__(self) -> _Heard:

@@ -52,7 +52,10 @@ def count(records: Sequence[Record], passed: Record, now: datetime, time_scale: 
 def _incidents(
     records: Sequence[Record], passed: Record, now: datetime, time_scale: float
 ) -> Iterator[tuple[datetime, str]]:
-    """When and why the count starts again: a rollback, a daily check without PASS, a critical page, a day without."""
+    """When and why the count starts again.
+
+    A rollback, a daily check without PASS, a critical page, a time whose pages nobody knows, a day without a check.
+    """
     for record in records:
         for page in record.pages:
             if page.severity == "critical" and page.at > passed.recorded_at:
@@ -61,7 +64,24 @@ def _incidents(
             continue
         if record.kind == "rollback" or (record.kind == "daily" and record.verdict != PASS):
             yield record.recorded_at, f"{record.recorded_at:%Y-%m-%dT%H:%M:%SZ} {record.file_name}"
+        elif record.pages_unknown is not None and not _pages_known(records, record, passed):
+            when = f"{record.recorded_at:%Y-%m-%dT%H:%M:%SZ}"
+            yield record.recorded_at, f"{when} pages unknown, {record.file_name}: {record.pages_unknown}"
     yield from _days_without(records, passed, now, time_scale)
+
+
+def _pages_known(records: Sequence[Record], unknown: Record, passed: Record) -> bool:
+    """Whether the daily checks that could ask for pages asked for all of the time of one that could not.
+
+    One that does not say since when it lacks them lacks them since the soak's PASS.
+    """
+    begin = unknown.counted.since if unknown.counted else unknown.started_at or passed.recorded_at
+    begin = min(begin, unknown.recorded_at)  # another machine's clock may be ahead
+    asked = ((each.pages_asked.since, each.pages_asked.until) for each in records if each.pages_asked is not None)
+    for since, until in sorted(asked):
+        if since <= begin:
+            begin = max(begin, until)
+    return begin > unknown.recorded_at
 
 
 def _days_without(

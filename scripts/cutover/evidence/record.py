@@ -20,6 +20,7 @@ __all__ = [
     "Criterion",
     "Document",
     "Fallback",
+    "Gap",
     "Kind",
     "ModeChange",
     "Page",
@@ -106,12 +107,32 @@ class Page(_Part):
     incident: str | None = None
 
 
+class Gap(_Part):
+    """A time of which a machine delivered nothing that could be counted."""
+
+    machine: str
+    since: Moment
+    until: Moment
+
+    def __str__(self) -> str:
+        begin, end = (f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in (self.since, self.until))
+        return f"{self.machine} delivered no METRIC line from {begin} to {end}"
+
+
+class Window(_Part):
+    """From when to when something was asked for, and the gaps in what answered."""
+
+    since: Moment
+    until: Moment
+    gaps: tuple[Gap, ...] = ()
+
+
 class Document(_Part):
     """What `append` is given.
 
     A drill says its `mode` and how many `seconds` the way back took, a rollback its `scenario` (ops/cutover.yml).
     `series` are measurements over time: name → [[time, value or null], …]. `pages_unknown`: why nobody can say which
-    pages there were.
+    pages there were. A daily check's `counted` is the time whose lines it counted, its `pages_asked` that of its pages.
     """
 
     kind: Kind
@@ -130,6 +151,8 @@ class Document(_Part):
     fallbacks: tuple[Fallback, ...] = ()
     pages: tuple[Page, ...] = ()
     pages_unknown: str | None = None
+    pages_asked: Window | None = None
+    counted: Window | None = None
     series: dict[str, tuple[tuple[Moment, Number | None], ...]] = Field(default_factory=dict)
 
     @validator(mode="after")

@@ -227,6 +227,7 @@ def test_while_no_check_has_passed_since_the_count_does_not_begin(story: Story) 
         daily("ERROR"),
         rollback("production", scenario="none"),
         drill("production", "s3-reads", pages=[{"at": "2026-12-02T09:36:30Z", "severity": "critical"}]),
+        daily(pages_unknown="CloudWatch did not answer"),
     ],
 )
 def test_an_incident_starts_the_days_again(

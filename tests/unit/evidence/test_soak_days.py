@@ -9,7 +9,7 @@ import pytest
 
 from cutover import plan
 from cutover.evidence import chain as chains
-from cutover.evidence.soak_days import count_begins, idle, standing
+from cutover.evidence.soak_days import count_begins, idle, pages_begin, standing
 from tests.unit.evidence.documents import BEGIN, DAY, daily, drill, rollback, step
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def test_an_incident_starts_the_count_again(story: Story, incident: dict[str, ob
     assert found["reason"]
 
 
-def counted(source: str, until: datetime) -> dict[str, str]:
-    return {"source": source, "since": "2026-12-01T09:30:00Z", "until": f"{until:%Y-%m-%dT%H:%M:%S.%fZ}"}
+def window(since: datetime, until: datetime, **more: object) -> dict[str, object]:
+    """What a day counted, or asked for."""
+    return {"since": since.isoformat(), "until": until.isoformat()} | more
 
 
 def test_a_day_counts_from_where_the_check_before_ended(story: Story) -> None:
@@ -72,20 +73,104 @@ def test_a_day_counts_from_where_the_check_before_ended(story: Story) -> None:
     story.tell(step(8, started_at=begun, cursors={"web1": "s=1"}))
     assert count_begins(read(story), story.now + HOUR) == datetime.fromisoformat(begun)
     until = story.now + HOUR
-    story.tell(
-        daily("FAIL", cursors={"web1": "s=2"}, counted=counted("journals", until)), timedelta(hours=1, minutes=1)
-    )
+    journals = window(story.now, until)
+    story.tell(daily("FAIL", cursors={"web1": "s=2"}, counted=journals), timedelta(hours=1, minutes=1))
     assert count_begins(read(story), story.now + HOUR) == until
     assert standing(TABLE, read(story), story.now)["cursors"] == {"web1": "s=2"}
     story.tell(step(10, "ERROR", cursors={"web1": "s=3"}))  # it counts nothing
     assert standing(TABLE, read(story), story.now)["cursors"] == {"web1": "s=2"}
-    story.tell(daily(counted=counted("delivered lines", story.now)), HOUR)
+    story.tell(daily(counted=window(until, story.now)), HOUR)
     assert standing(TABLE, read(story), story.now)["cursors"] == {}  # the journals' older marks would count twice
     assert count_begins(read(story), story.now + DAY) == story.now - HOUR
 
 
+def counting(story: Story, since: datetime, until: datetime, **more: object) -> None:
+    """A daily check whose record is sealed where it stopped."""
+    story.now = until
+    story.tell(daily(counted=window(since, until, **more), counts=COUNTS), timedelta(0))
+
+
+def gap(since: datetime) -> dict[str, object]:
+    return {"gaps": [{"machine": "web2", **window(since, since + HOUR)}]}
+
+
+def test_a_silent_machine_leaves_the_days_and_takes_the_weeks_ratio(story: Story) -> None:
+    """Five minutes of one machine started seven days again, or thirty; counted as they are, they had no failures."""
+    story.tell(step(8))
+    begin = story.now
+    for number in range(4):
+        counting(story, begin + number * DAY, begin + (number + 1) * DAY, **(gap(begin) if number == 0 else {}))
+    for number in range(4, 7):
+        counting(story, begin + number * DAY, begin + (number + 1) * DAY)
+    found = standing(TABLE, read(story), story.now)
+    assert (found["days"], found["reason"]) == (7, "")
+    assert found["gaps"] == ["web2 delivered no METRIC line from 2026-12-01T09:31:00Z to 2026-12-01T10:31:00Z"]
+    counting(story, begin + 7 * DAY, begin + 8 * DAY)
+    found = standing(TABLE, read(story), story.now)
+    assert (found["days"], found["gaps"]) == (8, [])
+    assert found["counts"] == {name: 7 * count for name, count in COUNTS.items()}
+
+
+def test_what_two_checks_counted_at_once_counts_once(story: Story) -> None:
+    """The timer sealed its record while the playbook made the same check: two hundred saves of a hundred."""
+    story.tell(step(8, cursors={"web1": "s=1"}))
+    begin, middle, end = story.now, story.now + HOUR, story.now + 2 * HOUR
+    counting(story, begin, middle)
+    story.tell(daily(counted=window(begin, end), counts=COUNTS, cursors={"web1": "s=2"}), HOUR)
+    found = standing(TABLE, read(story), story.now)
+    assert (found["counts"], len(found["dailies"])) == (COUNTS, 2)
+    assert found["cursors"] == {}  # from there on the lines between the two ends would be nobody's
+    assert count_begins(read(story), story.now + HOUR) == middle
+    counting(story, middle, end + HOUR)
+    assert standing(TABLE, read(story), story.now)["counts"] == {name: 2 * count for name, count in COUNTS.items()}
+
+
+def test_a_step_8_that_is_run_again_counts_its_own_time_whoever_counted_meanwhile(story: Story) -> None:
+    """A check of the soak before, sealed while step 8 ran again, would take all lines from the new one."""
+    story.tell(step(8))
+    begin = story.now
+    counting(story, begin, begin + 2 * HOUR)
+    story.tell(step(8, started_at=(begin + HOUR).isoformat()))
+    counting(story, begin + HOUR, begin + 4 * HOUR)
+    assert standing(TABLE, read(story), story.now)["counts"] == COUNTS
+
+
+def test_pages_are_asked_for_from_where_they_were_known_last(story: Story) -> None:
+    """Nobody knew a day's pages, and the next day asked for its own alone."""
+    assert pages_begin(read(story), BEGIN) == BEGIN - DAY
+    story.tell(step(8, started_at="2026-12-01T09:00:00Z"))
+    begun = datetime.fromisoformat("2026-12-01T09:00:00Z")
+    story.tell(daily(pages_unknown="CloudWatch did not answer", counted=window(begun, story.now)))
+    assert pages_begin(read(story), story.now) == begun
+    until = story.now
+    story.tell(daily(pages=[], pages_asked=window(begun, until)))
+    story.tell(daily(pages_unknown="CloudWatch did not answer", counted=window(until, story.now)))
+    assert pages_begin(read(story), story.now) == until
+
+
+def test_unknown_pages_are_an_incident_until_somebody_knows_them(story: Story) -> None:
+    """The one page of the week fell into the hour without CloudWatch."""
+    story.tell(step(8))
+    begin = story.now
+    for _ in range(3):
+        story.tell(daily(pages=[], pages_asked=window(begin, story.now + DAY)), DAY)
+    known = story.now
+    story.tell(daily(pages_unknown="CloudWatch did not answer", counted=window(known, known + DAY)), DAY)
+    found = standing(TABLE, read(story), story.now)
+    assert (found["days"], found["since"]) == (0, None)
+    assert "pages unknown, 000005-daily-9-PASS.json: CloudWatch did not answer" in found["reason"]
+    late = known + HOUR  # what lies before is not kept any more
+    story.tell(daily(pages=[], pages_asked=window(late, story.now + DAY)), DAY)
+    assert standing(TABLE, read(story), story.now)["days"] == 1
+    story.tell(daily(pages=[], pages_asked=window(known, story.now + HOUR)), HOUR)
+    assert standing(TABLE, read(story), story.now)["days"] == 5
+    page = {"at": (known + HOUR).isoformat(), "severity": "critical"}
+    story.tell(daily(pages=[page], pages_asked=window(known, story.now + HOUR)), HOUR)
+    assert "a critical alarm paged" in standing(TABLE, read(story), story.now)["reason"]
+
+
 def test_a_missing_day_is_not_counted_any_more(story: Story) -> None:
-    """A machine that was silent a week ago would make every later count impossible."""
+    """The days start again, and what happened before belongs to none of them."""
     assert count_begins(read(story), BEGIN) == BEGIN - DAY
     story.tell(step(8, started_at="2026-12-01T09:00:00Z"))
     late = story.now + 2 * DAY
