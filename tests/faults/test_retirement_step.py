@@ -31,6 +31,8 @@ pytestmark = pytest.mark.timeout(600)  # the first test may wait for a whole lab
 ARCHIVING = "Archive all local copies in the backups bucket"
 RESTORE = f"cutover restore --quarantined-only --env-file {PRODUCTION.environment_file}"
 DAYS = 30  # of grace; the runbook's
+SCALE = 20  # a day takes longer than all of these tests
+COMPRESSED = ("-e", f"time_scale={SCALE}")
 LAST = "Download and verify certificates through the site, any ten"
 RECORD = f"/var/lib/deltacrown-cutover/{PRODUCTION.bucket}/quarantine-directory"
 
@@ -55,11 +57,15 @@ def _month_of_grace(production: Production) -> None:
     production.sudo(DATA_HOST, f"rm -rf {EVIDENCE}")
     now = datetime.datetime.now(datetime.UTC)
     daily = productions.passed_step(9) | {"kind": "daily", "criteria": []}
-    start = now - datetime.timedelta(days=DAYS, hours=12)
+    start = now - datetime.timedelta(days=DAYS, hours=12) / SCALE
     chain.append(production.chain, productions.passed_step(9), now=start)
     for day in range(1, DAYS + 1):
-        chain.append(production.chain, daily, now=start + datetime.timedelta(days=day))
+        chain.append(production.chain, daily, now=start + datetime.timedelta(days=day) / SCALE)
     chain.append(production.chain, productions.drill("production", "s3-reads"), now=now)
+
+
+def play(production: Production, *arguments: str) -> PlaybookRun:
+    return production.start(10, *COMPRESSED, *arguments).wait()
 
 
 def copies() -> set[str]:
@@ -70,7 +76,7 @@ def copies() -> set[str]:
 def approval(production: Production) -> str:
     """What approves all that is proven now; the step is asked for it, and moves nothing."""
     before = copies()
-    text, record = failed(production, production.play(10), 10, "INCONCLUSIVE", mode="s3-reads", switched=[])
+    text, record = failed(production, play(production), 10, "INCONCLUSIVE", mode="s3-reads", switched=[])
     assert "NOT APPROVED, nothing was moved" in record["message"]
     assert copies() == before
     return text.partition("-e approval=")[2].partition(" ")[0]
@@ -79,7 +85,7 @@ def approval(production: Production) -> str:
 def ended(production: Production, verdict: str, *arguments: str) -> tuple[str, dict[str, Any]]:
     """What step 10 said, and its record; all local copies are where they were."""
     before = copies()
-    found = failed(production, production.play(10, *arguments), 10, verdict, mode="s3-reads", switched=[])
+    found = failed(production, play(production, *arguments), 10, verdict, mode="s3-reads", switched=[])
     assert copies() == before
     return found
 
@@ -107,7 +113,7 @@ def test_another_number_approves_nothing(production: Production) -> None:
 def test_sample_that_is_not_served_is_put_back(production: Production) -> None:
     """S3 refuses the workers: what no longer lies locally nobody can download, and ten are ten too many."""
     before = copies()
-    run = production.start(10, "-e", f"approval={approval(production)}")
+    run = production.start(10, *COMPRESSED, "-e", f"approval={approval(production)}")
     run.reaches(ARCHIVING)
     with productions.reads_denied(production.lab):
         text, record = failed(production, run.wait(), 10, "FAIL", mode="s3-reads", switched=[])
@@ -120,12 +126,12 @@ def test_sample_that_is_not_served_is_put_back(production: Production) -> None:
 def test_step_10_interrupted_at_its_end_is_finished_when_run_again(production: Production) -> None:
     """The control machine dies after the last rename: all copies would be put back, or nothing ends the step."""
     marked = production.rows("WHERE migrated_to_s3_at IS NOT NULL")
-    run = production.start(10, "-e", f"approval={approval(production)}")
+    run = production.start(10, *COMPRESSED, "-e", f"approval={approval(production)}")
     run.reaches(LAST, seconds=300)
     run.kill()
     production.sudo_on_all(f"rm {LOCK}")
     assert not copies() & {key for _, key in marked}
-    passed(production.play(10))
+    passed(play(production))
     record = production.records()[-1]
     assert (record["step"], record["verdict"]) == (10, "PASS")
     assert {each["criterion"]: each["verdict"] for each in record["criteria"]} == {
