@@ -146,19 +146,22 @@ def read_switch(shadow: Document, storage: Document, downloads: Sequence[Documen
         "shadow_reads_equal": shadow_reads(shadow)["shadow_reads_equal"],
         "presigned_url_p95": _signing(storage),
         "not_found_for_migrated": (sum(document["migrated"]["not_found"] for document in downloads), asked),
-        "local_copies_present": _share(copies["agree"], copies["files"]),
+        "local_copies_present": _share(copies["local"], copies["files"]),
     }
 
 
 def daily(check: Document, sample: Document, cost: Document) -> Measures:
-    """Step 9, each day: table and bucket, ten random certificates in full, and the month's cost.
+    """Step 9, each day: table and bucket, ten random certificates in full, their local copies, and the month's cost.
 
-    The cost is what AWS billed, where Cost Explorer says so, else computed from what is stored and was counted.
+    Local copies are asked for until they may be retired; an image without one has no second witness then, and is not
+    among the hashes. The cost is what AWS billed, where Cost Explorer says so, else computed from what is stored and
+    was counted.
     """
     dollars = cost["total"] if cost["billed"] is None else cost["billed"]
     return {
         "keys_agree": consistency(check)["keys_agree"],
-        "hashes_agree": _share(sample["agree"], sample["files"]),
+        "hashes_agree": _share(sample["agree"], sample["files"] - sample["unproven"]),
+        **({"local_copies_present": _share(sample["local"], sample["files"])} if sample["local_wanted"] else {}),
         "cost_within_budget": (float(dollars <= cost["budget"]), 1),
     }
 
@@ -170,6 +173,7 @@ def week(soak: Document, day: Document) -> Measures:
         "days_passed": (soak["days"], soak["days"]),
         "keys_agree": today["keys_agree"],
         "hashes_agree": today["hashes_agree"],
+        "local_copies_present": today.get("local_copies_present", (None, 0)),
         "save_success_ratio": gates.ratio(plan.load(), "save_success_ratio", soak["counts"]),
         "cost_within_budget": today["cost_within_budget"],
     }
