@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cutover.object_store import ObjectStore
     from cutover.settings import Settings
 
-__all__ = ["LASTING", "UPLOAD_FAILURES", "Migrator", "Outcome", "Problem", "Rules", "StoredFile"]
+__all__ = ["LASTING", "UPLOAD_FAILURES", "Migrator", "Outcome", "Problem", "ProblemError", "Rules", "StoredFile"]
 
 Cause = Literal[
     "missing_local",
@@ -168,7 +168,7 @@ class Migrator:
         """
         files, problems = self._sources(row)
         if problems:
-            return Outcome(row, (), tuple(problems), attempted=False)
+            return Outcome(row, (), tuple(problems), attempted=any(each.cause in UPLOAD_FAILURES for each in problems))
         stored = []
         for file in files:
             try:
@@ -202,12 +202,15 @@ class Migrator:
         found, problems = [], []
         for file in row.files:
             try:
-                found.append(self._source(row, file))
-            except ProblemError as error:
+                source = self._source(row, file)
+            except (ProblemError, ObjectStoreError) as error:
                 problems.append(Problem(row.id, file.key, error.cause, str(error)))
+            else:
+                found += [] if source is None else [source]
         return found, problems
 
-    def _source(self, row: Certificate, file: CertificateFile) -> LocalFile:
+    def _source(self, row: Certificate, file: CertificateFile) -> LocalFile | None:
+        """The file as it is to be stored, or None where nothing is left to do for it."""
         length = len(os.fsencode(file.key))
         if not file.key.startswith(local_files.PREFIX):
             raise ProblemError("unsafe_name", f"the name does not begin with {local_files.PREFIX}: correct the row")
@@ -230,10 +233,16 @@ class Migrator:
                 raise ProblemError("unsafe_name", "no disk takes a name so long: correct the row") from error
             raise self._unreadable(row, file, error) from error
         if local is None:
+            if self._is_retired(row, file):
+                return None
             local_files.require_tree(self._media_root)
             raise ProblemError("missing_local", "there is no such file: restore it, or accept the certificate by name")
         self._prove(row, file, local)
         return local
+
+    def _is_retired(self, _row: Certificate, _file: CertificateFile) -> bool:
+        """Whether a file that is not on the disk need not be there."""
+        return False
 
     @staticmethod
     def _prove(row: Certificate, file: CertificateFile, local: LocalFile) -> None:
