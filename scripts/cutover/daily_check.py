@@ -11,6 +11,7 @@ from cutover.consistency.check import Request, any_seed, check
 from cutover.consistency.chosen_rows import Reading, compare
 from cutover.consistency.progress import Progress
 from cutover.evidence import soak_days
+from cutover.settings import flag
 
 if TYPE_CHECKING:
     from cutover.plan import Plan
@@ -21,6 +22,8 @@ __all__ = ["look"]
 
 def look(values: Settings, table: Plan, *, announce: bool) -> dict[str, Any]:
     """The documents `check` and `sample`, as `cutover check` and `cutover witnesses` print them.
+
+    The sample has `local_wanted` beside: whether local copies must be there, which step 10 retires.
 
     Args:
         values: the deployment.
@@ -43,4 +46,6 @@ def _sample(values: Settings, table: Plan, progress: Progress) -> dict[str, Any]
     with Catalogue(values, read_only=True) as catalogue:
         number = sample.minimum or 0 if sample is not None else 0
         rows = sorted(catalogue.drawn(Selection(pending=False), number, seed), key=lambda row: row.id)
-        return {**compare(values, catalogue, rows, reading, progress).document(), "seed": seed}
+        found = compare(values, catalogue, rows, reading, progress).document()
+    # Read last: it is turned off before the first local copy goes, but for the sample that step 10 tries.
+    return {**found, "seed": seed, "local_wanted": flag(values, table.variables["backfill"])}

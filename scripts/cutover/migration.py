@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from cutover.object_store import ObjectStore
     from cutover.settings import Settings
 
-__all__ = ["LASTING", "UPLOAD_FAILURES", "Migrator", "Outcome", "Problem", "Rules", "StoredFile"]
+__all__ = [
+    "UPLOAD_FAILURES",
+    "Migrator",
+    "Outcome",
+    "Problem",
+    "ProblemError",
+    "Rules",
+    "StoredFile",
+    "UnreadableProblem",
+]
 
 Cause = Literal[
     "missing_local",
@@ -36,8 +45,7 @@ Cause = Literal[
     "database",
 ]
 UPLOAD_FAILURES: frozenset[Cause] = frozenset({"s3_denied", "s3_unavailable", "checksum_refused"})
-# What another attempt alone cannot mend: somebody must look at the file, the row or the object.
-LASTING: frozenset[Cause] = frozenset({"missing_local", "damaged_local", "unsafe_name", "conflict"})
+_LASTING: frozenset[Cause] = frozenset({"missing_local", "damaged_local", "unsafe_name", "conflict"})
 
 
 @dataclass(frozen=True)
@@ -49,10 +57,24 @@ class Problem:
     cause: Cause
     detail: str
 
+    @property
+    def is_lasting(self) -> bool:
+        """Whether another attempt alone cannot mend it: somebody must look at the file, the row or the object."""
+        return self.cause in _LASTING
+
     def __str__(self) -> str:
         # A name is the table's: a line break in it must not make a line of its own, which somebody greps for.
         key = "its row" if self.key is None else self.key if self.key.isprintable() else repr(self.key)
         return f"[ERROR] certificate {self.certificate_id}, {key}: {self.cause}: {self.detail}"
+
+
+class UnreadableProblem(Problem):
+    """A file that is there, and that its disk did not give: tomorrow it may."""
+
+    @property
+    def is_lasting(self) -> bool:
+        """Never: the resume token must lead back to it."""
+        return False
 
 
 class ProblemError(Exception):
@@ -61,6 +83,10 @@ class ProblemError(Exception):
     def __init__(self, cause: Cause, detail: str) -> None:
         super().__init__(detail)
         self.cause: Cause = cause
+
+
+class _UnreadableError(ProblemError):
+    """Ends the way of a certificate of which the disk does not give a file."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +113,11 @@ class Outcome:
     def upload_failed(self) -> bool:
         """Whether S3, not the file or the row, is to blame."""
         return any(problem.cause in UPLOAD_FAILURES for problem in self.problems)
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether the disk did not give a file that is there."""
+        return any(isinstance(problem, UnreadableProblem) for problem in self.problems)
 
 
 @dataclass(frozen=True)
@@ -164,20 +195,20 @@ class Migrator:
         A conflict shows when its file is put: an object that was put before it, of the same row, stays.
 
         Raises:
-            UnreadableFileError: the disk does not give a file, so that nobody knows what is wrong with it.
+            UnreadableFileError: the disk gives no file, so that nobody knows what is wrong with this one.
         """
         files, problems = self._sources(row)
         if problems:
-            return Outcome(row, (), tuple(problems), attempted=False)
+            return Outcome(row, (), tuple(problems), attempted=any(each.cause in UPLOAD_FAILURES for each in problems))
         stored = []
         for file in files:
             try:
                 uploaded = self._store_one(file)
                 stored.append(StoredFile(file.name, file.stamp.size, file.sha256, uploaded, self._md5(file)))
-            except ObjectStoreError as error:
-                problems.append(Problem(row.id, file.name, error.cause, str(error)))
-            except ProblemError as error:
-                problems.append(Problem(row.id, file.name, error.cause, str(error)))
+            except (ObjectStoreError, ProblemError) as error:
+                problems.append(_problem(row, file.name, error))
+            except OSError as error:  # of a large file, which is read again to be sent
+                problems.append(_problem(row, file.name, self._unreadable(row, file.name, error)))
             if problems:
                 break
         # Looked at last: the first file may be replaced while the second is stored.
@@ -202,12 +233,15 @@ class Migrator:
         found, problems = [], []
         for file in row.files:
             try:
-                found.append(self._source(row, file))
-            except ProblemError as error:
-                problems.append(Problem(row.id, file.key, error.cause, str(error)))
+                source = self._source(row, file)
+            except (ObjectStoreError, ProblemError) as error:
+                problems.append(_problem(row, file.key, error))
+            else:
+                found += [] if source is None else [source]
         return found, problems
 
-    def _source(self, row: Certificate, file: CertificateFile) -> LocalFile:
+    def _source(self, row: Certificate, file: CertificateFile) -> LocalFile | None:
+        """The file as it is to be stored, or None where nothing is left to do for it."""
         length = len(os.fsencode(file.key))
         if not file.key.startswith(local_files.PREFIX):
             raise ProblemError("unsafe_name", f"the name does not begin with {local_files.PREFIX}: correct the row")
@@ -228,12 +262,18 @@ class Migrator:
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise ProblemError("unsafe_name", "no disk takes a name so long: correct the row") from error
-            raise self._unreadable(row, file, error) from error
+            raise self._unreadable(row, file.key, error) from error
         if local is None:
+            if self._is_retired(row, file):
+                return None
             local_files.require_tree(self._media_root)
             raise ProblemError("missing_local", "there is no such file: restore it, or accept the certificate by name")
         self._prove(row, file, local)
         return local
+
+    def _is_retired(self, _row: Certificate, _file: CertificateFile) -> bool:
+        """Whether a file that is not on the disk need not be there."""
+        return False
 
     @staticmethod
     def _prove(row: Certificate, file: CertificateFile, local: LocalFile) -> None:
@@ -244,12 +284,27 @@ class Migrator:
                 "damaged_local", f"its SHA-256 is {local.sha256}, and it was issued with {row.certificate_hash}"
             )
 
-    def _unreadable(self, row: Certificate, file: CertificateFile, error: OSError) -> local_files.UnreadableFileError:
+    def _unreadable(self, row: Certificate, key: str, error: OSError) -> _UnreadableError:
+        """What to report of a file that is there and cannot be read; raises where the whole disk is away."""
         code = errno.errorcode.get(error.errno or 0, error.errno)
-        return local_files.UnreadableFileError(
-            f"{self._media_root / file.key}: cannot be read ({code}, {error.strerror}): mend its disk, its mount or "
-            f"its permissions; if this file alone is lost, `cutover accept --certificate-id {row.id}` passes it by"
+        if error.errno == errno.ESTALE:
+            raise local_files.UnreadableFileError(
+                f"{self._media_root / key}: cannot be read ({code}, {error.strerror}): mount the media directory anew"
+            ) from error
+        local_files.require_tree(self._media_root)
+        return _UnreadableError(
+            "damaged_local",
+            f"cannot be read ({code}, {error.strerror}): mend its disk, its mount or its permissions; if this file "
+            f"alone is lost, `cutover accept --certificate-id {row.id}` passes it by",
         )
+
+    def has_local(self, row: Certificate) -> bool:
+        """Whether the disk has a file of a row."""
+        for file in row.files:
+            with contextlib.suppress(OSError, local_files.UnsafeNameError):
+                if local_files.stamp(self._media_root, file.key) is not None:
+                    return True
+        return False
 
     def _store_one(self, file: LocalFile) -> bool:
         """Sees to an equal object; whether it was put now, or would be in a real run."""
@@ -301,3 +356,8 @@ class Migrator:
     def _advice(self, _file: LocalFile) -> str:
         """What to do about a conflict, by the command that met it."""
         return "look at both; --repair puts the local file in the object's place, whose old version stays"
+
+
+def _problem(row: Certificate, key: str, error: ObjectStoreError | ProblemError) -> Problem:
+    kind = UnreadableProblem if isinstance(error, _UnreadableError) else Problem
+    return kind(row.id, key, error.cause, str(error))

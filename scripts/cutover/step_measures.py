@@ -146,20 +146,22 @@ def read_switch(shadow: Document, storage: Document, downloads: Sequence[Documen
         "shadow_reads_equal": shadow_reads(shadow)["shadow_reads_equal"],
         "presigned_url_p95": _signing(storage),
         "not_found_for_migrated": (sum(document["migrated"]["not_found"] for document in downloads), asked),
-        "local_copies_present": _share(copies["agree"], copies["files"]),
+        "local_copies_present": _share(copies["local"], copies["files"]),
     }
 
 
 def daily(check: Document, sample: Document, cost: Document) -> Measures:
-    """Step 9, each day: table and bucket, ten random certificates in full, and the month's cost.
+    """Step 9, each day: table and bucket, ten random certificates in full, their local copies, and the month's cost.
 
-    The cost is the larger of what AWS billed, where Cost Explorer says so, and what is computed from what is stored and
-    was counted: the bill is of thirty days, of which most may lie before reads were on S3.
+    Local copies are asked for until they may be retired; an image without one has no second witness then, and is not
+    among the hashes. The cost is the larger of what AWS billed, where Cost Explorer says so, and what is computed from
+    what is stored and was counted: the bill is of thirty days, of which most may lie before reads were on S3.
     """
     dollars = max(cost["total"], cost["billed"] or 0)
     return {
         "keys_agree": consistency(check)["keys_agree"],
-        "hashes_agree": _share(sample["agree"], sample["files"]),
+        "hashes_agree": _share(sample["agree"], sample["files"] - sample["unproven"]),
+        **({"local_copies_present": _share(sample["local"], sample["files"])} if sample["local_wanted"] else {}),
         "cost_within_budget": (float(dollars <= cost["budget"]), 1),
     }
 
@@ -175,6 +177,7 @@ def week(soak: Document, day: Document) -> Measures:
         "days_passed": (soak["days"], soak["days"]),
         "keys_agree": today["keys_agree"],
         "hashes_agree": today["hashes_agree"],
+        "local_copies_present": today.get("local_copies_present", (None, 0)),
         "save_success_ratio": (None, 0) if soak["gaps"] else saved,
         "cost_within_budget": today["cost_within_budget"],
     }

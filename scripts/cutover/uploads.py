@@ -78,6 +78,7 @@ class Uploader:
             AlreadyThereError: there is an object of this key, and `replace` is off.
             ChangedWhileReadError: a file that is too large to be held is not any more what was read of it.
             ObjectStoreError: S3 refused, or did not answer through all retries.
+            OSError: the disk did not give such a file again.
         """
         if file.body is None:
             self._stream(file, replace=replace)
@@ -130,8 +131,12 @@ class Uploader:
                     ContentDisposition=CONTENT_DISPOSITION,
                     **conditions,
                 )
-        except (OSError, UnsafeNameError) as error:
+        except UnsafeNameError as error:
             raise changed from error
+        except OSError as error:
+            if self._is_another(file):
+                raise changed from error
+            raise
         except ClientError as error:
             if error.response["Error"].get("Code") in _EXISTS:
                 raise AlreadyThereError(file.name) from error
@@ -140,6 +145,15 @@ class Uploader:
             raise self._streaming.error(file.name, error) from error
         except BotoCoreError as error:
             raise self._streaming.error(file.name, error) from error
+
+    def _is_another(self, file: LocalFile) -> bool:
+        """Whether a file was changed or removed since it was read, as far as its disk says."""
+        try:
+            return local_files.stamp(self._settings.media_root, file.name) != file.stamp
+        except UnsafeNameError:
+            return True
+        except OSError:
+            return False
 
 
 def _content_type(key: str) -> str:

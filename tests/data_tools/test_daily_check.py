@@ -31,6 +31,7 @@ GROUP = LOG_GROUP_ARN.rpartition("log-group:")[2]
 TABLE = plan.load()
 SAVED = TABLE.metrics["save_success"]
 STEP = TABLE.steps[9]
+ALSO = ("local_copies_present", "cost_within_budget")
 SAMPLE = 10  # of the runbook's daily checks
 
 
@@ -89,7 +90,7 @@ def test_a_good_day_is_one_record_that_can_be_sealed(soak: Soak) -> None:
     assert (record["kind"], record["verdict"], record["deployment"]) == ("daily", "PASS", STEP.deployment)
     assert record["counts"] == {SAVED: 1}
     assert record["counted"]["source"] == "delivered lines"
-    assert {each["criterion"] for each in record["criteria"]} == {"keys_agree", "hashes_agree", "cost_within_budget"}
+    assert {each["criterion"] for each in record["criteria"]} == {"keys_agree", "hashes_agree", *ALSO}
     assert (record["sample"]["rows"], record["sample"]["downloaded"]) == (SAMPLE, 2 * SAMPLE)
     assert "METRIC: cert.consistency.mismatch_ratio=0" in complained
     assert "the alarms could not be asked" in record["pages_unknown"]  # never "none"
@@ -160,6 +161,33 @@ def test_a_day_on_which_a_copy_differs_is_a_record_that_says_no(soak: Soak) -> N
     assert (code, record["verdict"]) == (1, "FAIL")
     assert "FAIL hashes_agree" in record["message"]
     assert chains.append(soak.directory, record).file == "000002-daily-9-FAIL.json"
+
+
+def test_a_day_on_which_local_copies_are_gone_is_a_record_that_says_no(soak: Soak) -> None:
+    """Nobody could go back to them, and seven days of PASS would say that everybody could."""
+    for row in soak.rows:
+        for key in row.keys:
+            soak.site.path(key).unlink()
+    code, said, _ = soak.daily()
+    record = json.loads(said)
+    assert (code, record["verdict"]) == (1, "FAIL")
+    assert f"FAIL local_copies_present: measured 0 ({2 * SAMPLE} samples)" in record["message"]
+    assert record["check"]["without_local"] == 2 * len(soak.rows)
+
+
+def test_local_copies_that_were_retired_are_not_asked_for(soak: Soak, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In mode settled every day would fail; an image's object has no second witness then, and counts for nothing."""
+    monkeypatch.setenv(TABLE.variables["backfill"], "false")
+    for row in soak.rows:
+        for key in row.keys:
+            soak.site.path(key).unlink()
+    code, said, complained = soak.daily()
+    assert code == 0, complained
+    record = json.loads(said)
+    measured = {each["criterion"]: (each["measured"], each["samples"]) for each in record["criteria"]}
+    assert "local_copies_present" not in measured
+    assert measured["hashes_agree"] == (1, SAMPLE)
+    assert record["sample"]["unproven"] == SAMPLE
 
 
 def test_journals_are_counted_where_they_are_given(soak: Soak, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""When upload failures end a backfill, and which failures do not."""
+"""When upload failures end a backfill, and which failures do not; when the disk does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cutover import plan
-from cutover.backfill.failure_stop import FailureStop
+from cutover.backfill.failure_stop import DiskStop, FailureStop
 from cutover.catalogue import Certificate
-from cutover.migration import UPLOAD_FAILURES, Outcome, Problem
+from cutover.migration import UPLOAD_FAILURES, Outcome, Problem, UnreadableProblem
 
 if TYPE_CHECKING:
     from cutover.migration import Cause
@@ -65,3 +65,30 @@ def test_sources_and_conflicts_do_not_stop(cause: Cause) -> None:
     assert cause not in UPLOAD_FAILURES
     assert stopped_after([cause] * 500) is None
     assert stopped_after(["s3_denied"] * 500, attempted=False) is None
+
+
+IN_A_ROW = plan.load().data_tools.failure_stop.in_a_row
+FILE = "certificates/pdf/a.pdf"
+LOST = Outcome(ROW, (), (Problem(1, FILE, "missing_local", "x"),), attempted=False)
+UNREADABLE = Outcome(ROW, (), (UnreadableProblem(1, FILE, "damaged_local", "x"),), attempted=False)
+UNSAFE, GOOD = outcome("unsafe_name"), outcome(None)
+
+
+def away_after(outcomes: list[Outcome], *, others: bool = False) -> int | None:
+    """How many rows it took to say that the disk is away, None if it went on to the end."""
+    stop = DiskStop(IN_A_ROW, lambda _: others)
+    return next((number for number, one in enumerate(outcomes, start=1) if stop.reason(one)), None)
+
+
+def test_unreadable_files_in_a_row_are_a_disk_that_is_away() -> None:
+    """Nineteen bad sectors are files; a time-out for each of all the others is not."""
+    assert away_after([GOOD] + [UNREADABLE] * IN_A_ROW) == IN_A_ROW + 1
+    assert away_after(([UNREADABLE] * (IN_A_ROW - 1) + [GOOD]) * 3) is None
+
+
+def test_a_start_without_any_file_is_a_disk_that_is_away() -> None:
+    """Lost files in the midst of others are lost, and so they are at the start while the table's others are there."""
+    assert away_after([LOST] * IN_A_ROW) == IN_A_ROW
+    assert away_after([LOST] * IN_A_ROW * 3, others=True) is None
+    assert away_after([GOOD] + [LOST] * IN_A_ROW * 3) is None
+    assert away_after([LOST] * 5 + [UNSAFE] + [LOST] * (IN_A_ROW - 5)) == IN_A_ROW + 1  # of its disk nothing was asked

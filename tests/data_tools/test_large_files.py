@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import io
+import json
 import os
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import local_files, plan, uploads
+from cutover import cli, local_files, plan, uploads
+from cutover.backfill import token
 from cutover.local_files import ChangedWhileReadError
 from cutover.uploads import AlreadyThereError, Uploader
 from tests.benchmarks import synthetic_s3
@@ -19,8 +25,6 @@ from tests.data_tools.backfill_runs import backfill, causes, check_all_migrated
 from tests.data_tools.s3_proxy import Exchange
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rehearsal.aws_stand_in import AwsStandIn
     from tests.data_tools.certificate_site import Row, Site
 
@@ -96,6 +100,26 @@ def test_a_file_that_changes_before_it_is_sent_is_no_upload_failure(site: Site, 
     with pytest.raises(ChangedWhileReadError, match="was changed before it was stored"):
         Uploader(site.settings, "test").put(file)
     assert site.keys() == []
+
+
+def test_a_disk_that_does_not_give_it_again_is_no_change(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "Run again when its writer is done" waits for nobody, and a bad sector is found by nobody."""
+    row, other = large(site), large(site)
+    read = os.fdopen
+
+    def broken(descriptor: int, *arguments: Any, **options: Any) -> Any:
+        if Path(f"/proc/self/fd/{descriptor}").readlink() == site.path(row.keys[0]):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, *arguments, **options)
+
+    monkeypatch.setattr(os, "fdopen", broken)
+    with redirect_stdout(io.StringIO()) as output:
+        assert cli.main(["backfill", "--json"]) == 1
+    (error,) = json.loads(output.getvalue())["errors"]
+    assert (error["key"], error["cause"]) == (row.keys[0], "damaged_local")
+    assert error["detail"].startswith("cannot be read (EIO, Input/output error): mend its disk")
+    assert token.decode([json.loads(output.getvalue())["resume_token"]]) <= row.id
+    assert site.row(other.id).marked
 
 
 def test_one_that_exists_is_said_to(site: Site) -> None:

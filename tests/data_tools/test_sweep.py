@@ -18,6 +18,7 @@ from cutover.cli import main
 from cutover.exit_codes import ExitCode
 from cutover.sweep.session import LOCK
 from tests.data_tools import s3_proxy
+from tests.data_tools.certificate_site import IMAGE, PDF
 
 if TYPE_CHECKING:
     from rehearsal.aws_stand_in import AwsStandIn
@@ -181,6 +182,50 @@ def test_a_retired_local_copy_is_no_error_while_its_object_is_there(site: Site, 
     assert result.returncode == ExitCode.FAILED
     assert report["verified_again"] == 1
     assert {(error["certificate_id"], error["cause"]) for error in report["errors"]} == {(lost.id, "missing_local")}
+
+
+def test_damage_beside_a_retired_copy_is_reported(site: Site, sweep: Sweep) -> None:
+    """A damaged PDF was "verified again" all day, because its image had been retired."""
+    row = site.add(marked=True, updated_at=ago(60), migrated_to_s3_at=ago(120))
+    site.store_files(row)
+    site.path(row.keys[0]).write_bytes(OTHER)
+    site.path(row.keys[1]).unlink()
+    result = sweep("--json")
+    report = document(result)
+    assert (result.returncode, report["verified_again"]) == (ExitCode.FAILED, 0)
+    assert [(error["key"], error["cause"]) for error in report["errors"]] == [(row.keys[0], "damaged_local")]
+
+
+def test_a_file_that_is_attached_beside_a_retired_copy_is_stored(site: Site, sweep: Sweep) -> None:
+    """Its S3 write had failed, and nobody else comes back for it: a 404 for every reader."""
+    row = site.add(marked=True, updated_at=ago(60), migrated_to_s3_at=ago(120))
+    site.store(row.keys[1], IMAGE)
+    site.path(row.keys[1]).unlink()
+    report = document(sweep("--json"))
+    assert (report["verified_again"], report["objects_uploaded"], report["errors"]) == (1, 1, [])
+    assert site.objects() == {row.keys[0]: PDF, row.keys[1]: IMAGE}
+
+
+def test_an_object_of_other_bytes_than_were_issued_is_no_retired_copy(site: Site, sweep: Sweep) -> None:
+    """That there is some object proves nothing of what customers read."""
+    row = site.add(marked=True, updated_at=ago(60), migrated_to_s3_at=ago(120))
+    site.store_files(row)
+    site.store(row.keys[0], OTHER)
+    for key in row.keys:
+        site.path(key).unlink()
+    report = document(sweep("--json"))
+    assert report["verified_again"] == 0
+    assert [(error["key"], error["cause"]) for error in report["errors"]] == [(row.keys[0], "conflict")]
+    assert f"run `cutover repair --key {row.keys[0]}`" in report["errors"][0]["detail"]
+
+
+def test_an_outage_is_no_verdict_on_retired_copies(site: Site, sweep: Sweep) -> None:
+    """ "There is no such file" sends the on-call to the backups while S3 is down."""
+    row = site.add(marked=True, updated_at=ago(60), migrated_to_s3_at=ago(120))
+    for key in row.keys:
+        site.path(key).unlink()
+    report = document(sweep("--json", AWS_ENDPOINT_URL_S3="http://127.0.0.1:9"))
+    assert (report["verified_again"], {error["cause"] for error in report["errors"]}) == (0, {"s3_unavailable"})
 
 
 def test_conflicts_and_unusable_files_are_reported_and_block_nobody(site: Site, sweep: Sweep) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import cli
+from cutover import cli, step_measures
 from cutover.accepted import Accepted
 from cutover.catalogue import Catalogue
 from cutover.consistency import confirm
@@ -207,6 +207,21 @@ def test_one_witness_proves_nothing(site: Site) -> None:
     found = ask(*FIRST, code=3)
     assert (found["files"], found["agree"], found["measured"], found["downloaded"]) == (2, 1, 1, 1)
     assert f"{row.keys[1]}: one witness only" in run(*FIRST)[1]
+
+
+def test_files_without_a_local_copy_are_told_and_their_object_is_one_witness(site: Site) -> None:
+    """Step 8 said that all local copies were still there after the last one had been deleted."""
+    kept, bare = migrated(site, 2)
+    for key in bare.keys:
+        site.path(key).unlink()
+    found = ask(*FIRST, "--full-downloads", "all", code=3)
+    assert [each["key"] for each in found["without_local"]] == list(bare.keys)
+    assert (found["files"], found["local"], found["unproven"]) == (4, 2, 1)
+    assert set(found["manifest"]) == {*kept.keys, bare.keys[0]}  # S3's bytes and S3's own checksum of them are no two
+    nothing = {"migrated": {"asked": 0, "from_s3": 0, "equal": 0}, "sign_ms": []}
+    measured = step_measures.read_switch(nothing, nothing, [], found)
+    assert measured["local_copies_present"] == (0.5, 4)
+    assert f"2 have no local copy, the first is {bare.keys[0]}" in run(*FIRST)[1]
 
 
 @pytest.mark.parametrize("broken", ["closed port", "no such bucket", "denied", "no database"])

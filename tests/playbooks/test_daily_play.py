@@ -37,7 +37,7 @@ def record(verdict: str = "PASS") -> dict[str, Any]:
         "message": f"{keys}; PASS cost_within_budget: measured 1 (1 samples), wanted at least 1",
         "criteria": [criterion],
         "counts": {"a": 1},
-        "sample": {"different": [{"key": "certificates/pdf/a.pdf"}] if verdict == "FAIL" else []},
+        "sample": {"different": [{"key": "certificates/pdf/a.pdf"}] if verdict == "FAIL" else [], "without_local": []},
     }
 
 

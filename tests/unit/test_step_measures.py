@@ -28,7 +28,8 @@ def run(found: int, next_id: int, *causes: str) -> dict[str, Any]:
 
 def sample(**changed: Any) -> dict[str, Any]:
     """The witnesses' document of a sample that is migrated and agrees."""
-    return {"rows": 100, "pending": 0, "files": 200, "agree": 200, "downloaded": 5} | changed
+    counts = {"files": 200, "agree": 200, "local": 200, "unproven": 0, "downloaded": 5}
+    return {"rows": 100, "pending": 0} | counts | changed
 
 
 def storage(**changed: Any) -> dict[str, Any]:
@@ -168,10 +169,11 @@ def test_percentile_is_that_of_the_nearest_rank() -> None:
     assert percentile(list(range(1, 101)), 95) == 95
 
 
+RETIRED = {"agree": 100, "local": 0, "unproven": 100, "local_wanted": False}
+SAMPLES = {"keys_agree": 200, "hashes_agree": 20, "local_copies_present": 20, "cost_within_budget": 1}
 TODAY = {
     "criteria": [
-        {"criterion": name, "measured": 1.0, "samples": samples, "verdict": "PASS"}
-        for name, samples in (("keys_agree", 200), ("hashes_agree", 20), ("cost_within_budget", 1))
+        {"criterion": name, "measured": 1.0, "samples": samples, "verdict": "PASS"} for name, samples in SAMPLES.items()
     ]
 }
 
@@ -182,6 +184,9 @@ TODAY = {
         ({}, {}, {"total": 5, "billed": None, "budget": 8}, set()),
         ({"missing": ["a"]}, {}, {"total": 5, "billed": None, "budget": 8}, {"keys_agree"}),
         ({}, {"agree": 199}, {"total": 5, "billed": None, "budget": 8}, {"hashes_agree"}),
+        ({}, {"local": 199}, {"total": 5, "billed": None, "budget": 8}, {"local_copies_present"}),
+        ({}, RETIRED, {"total": 5, "billed": None, "budget": 8}, set()),
+        ({}, RETIRED | {"agree": 99}, {"total": 5, "billed": None, "budget": 8}, {"hashes_agree"}),
         ({}, {}, {"total": 9, "billed": None, "budget": 8}, {"cost_within_budget"}),
         ({}, {}, {"total": 5, "billed": 9, "budget": 8}, {"cost_within_budget"}),  # the bill outweighs the estimate
         ({}, {}, {"total": 9, "billed": 5, "budget": 8}, {"cost_within_budget"}),  # billed before reads were on S3
@@ -190,8 +195,9 @@ TODAY = {
 def test_daily(
     check_changed: dict[str, Any], sample_changed: dict[str, Any], cost: dict[str, Any], refused: set[str]
 ) -> None:
-    """A day on which one key disagrees is no day of a soak."""
-    documents = {"check": check(**check_changed), "sample": sample(**sample_changed), "cost": cost}
+    """A day on which one key disagrees, or one local copy is gone before its time, is no day of a soak."""
+    looked = {"local_wanted": True} | sample(**sample_changed)
+    documents = {"check": check(**check_changed), "sample": looked, "cost": cost}
     measured = step_measures.MEASURES["daily"](**documents)
     criteria = {name: TABLE.steps[9].criteria[name] for name in measured}
     results = gates.evaluate(criteria, measured, gates.sample_floors(TABLE))
@@ -262,7 +268,7 @@ def test_full_backfill(run_changed: dict[str, Any], after: dict[str, Any], refus
         ({"shadow": {"equal": 99}}, {"shadow_reads_equal"}),
         ({"sign_ms": [100.0] * 60}, {"presigned_url_p95"}),
         ({"not_found": 1}, {"not_found_for_migrated"}),
-        ({"agree": 199}, {"local_copies_present"}),
+        ({"local": 199}, {"local_copies_present"}),  # S3 and certificate_hash agree, and a rollback would read nothing
     ],
 )
 def test_read_switch(changed: dict[str, Any], refused: set[str]) -> None:
@@ -273,7 +279,7 @@ def test_read_switch(changed: dict[str, Any], refused: set[str]) -> None:
         shadow={"migrated": {"asked": 100, "from_s3": 100, "equal": 100} | changed.get("shadow", {})},
         storage={"sign_ms": changed.get("sign_ms", [1.0] * 100)},
         downloads=[{"migrated": {"asked": 120, "not_found": changed.get("not_found", 0)}}] * 2,
-        copies={"agree": changed.get("agree", 200), "files": 200},
+        copies={"agree": 200, "local": changed.get("local", 200), "files": 200},
     )
     assert {name for name, verdict in found.items() if verdict is Verdict.FAIL} == refused
 
@@ -306,3 +312,12 @@ def test_retirement_that_fetched_nothing_is_inconclusive() -> None:
     look = {"certificates": 300, "not_here": 0, "left": [], "stopped": None}
     found = verdicts(10, "retirement", look=look, downloads=[{"migrated": {"asked": 0, "equal": 0}}])
     assert found["quarantined_still_served"] is Verdict.INCONCLUSIVE
+
+
+def test_a_week_whose_last_day_asked_for_no_local_copies_is_inconclusive() -> None:
+    """A day's record of mode settled, or of an earlier release, says nothing of them."""
+    criteria = [each for each in TODAY["criteria"] if each["criterion"] != "local_copies_present"]
+    soak = {"days": 7, "counts": {"cert.s3.save.success": 2000}}
+    found = verdicts(9, "week", soak=soak, day={"criteria": criteria})
+    assert found.pop("local_copies_present") is Verdict.INCONCLUSIVE
+    assert set(found.values()) == {Verdict.PASS}

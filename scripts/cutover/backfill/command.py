@@ -22,7 +22,7 @@ DESCRIPTION = (
     "proves the local files first, never overwrites an object that differs, and may be ended and resumed at any "
     "moment. Needs CERT_S3_BACKFILL_ENABLED, which is read again before each batch; a dry run does not need it. "
     "Exit 0: done; 1: some certificates failed, or more than 5 % of the uploads did; 2: settings, or the flag is off; "
-    "4: the database or S3 could not be asked, or the disk did not give a file; 5: another backfill runs; 130: "
+    "4: the database or S3 could not be asked, or the disk is away; 5: another backfill runs; 130: "
     "interrupted."
 )
 EXAMPLES = """examples:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from cutover.backfill import token
-from cutover.catalogue import CatalogueError, LockLostError
+from cutover.backfill.failure_stop import DiskStop
+from cutover.catalogue import CatalogueError, LockLostError, Selection
 from cutover.local_files import UnreadableFileError
-from cutover.migration import LASTING, Problem
+from cutover.migration import Problem
 
 if TYPE_CHECKING:
     import threading
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from cutover.backfill.failure_stop import FailureStop
     from cutover.backfill.pace import Pace
-    from cutover.catalogue import Catalogue, Certificate, Selection
+    from cutover.catalogue import Catalogue, Certificate
     from cutover.control import Control
     from cutover.migration import Migrator, Outcome
 
@@ -121,18 +122,20 @@ class Run:
     concurrency: int
     pace: Pace | None = None  # cool-downs, which need `control`
     complete: bool = True  # nothing has been met yet that another attempt could mend
-    unreadable: UnreadableFileError | None = None  # the first file that the disk did not give, which ends the run
+    unreadable: UnreadableFileError | None = None  # how the disk showed that it is away, which ends the run
     _in_flight: deque[Batch] = field(default_factory=deque)
     _left: float = _LAST_UPLOADS_SECONDS
+    _disk_stop: DiskStop = field(init=False)
 
     def execute(self) -> None:
         """Runs to the end. What was verified is marked, however the run ends; the summary says where to go on.
 
         Raises:
             CatalogueError: the database stayed away; the summary stands as of the last batch that was marked.
-            UnreadableFileError: a local file could not be read; what was begun is done, and the token is not past it.
+            UnreadableFileError: the disk is away; the token is not past what it did not give.
         """
         self.summary.next_id = self.selection.start_id
+        self._disk_stop = DiskStop(self.failure_stop.limits.in_a_row, self._has_others)
         pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="upload")
         try:
             for batch in self._started(pool):
@@ -231,8 +234,8 @@ class Run:
             raise
         for row, outcome in zip(batch.rows, found, strict=True):
             unmarked = None if row.id in marked else Problem(row.id, None, "changed_while_read", _ROW_CHANGED)
-            causes = {"never begun"} if outcome is None else self._count(outcome, unmarked)
-            self.complete = self.complete and causes <= LASTING
+            done = outcome is not None and self._count(outcome, unmarked)
+            self.complete = self.complete and done
             if self.complete:
                 self.summary.next_id = row.id + 1
         self.tell(batch)
@@ -249,13 +252,22 @@ class Run:
             reason = self.failure_stop.reason(outcome)
             if reason:
                 self.summary.stop("failures", reason)
+            if away := self._disk_stop.reason(outcome):
+                self.unreadable = self.unreadable or UnreadableFileError(away)
+                if self._disk_stop.all_lost:  # which is said of the rows before, too, and proves nothing of them
+                    self.complete, self.summary.next_id = False, self.selection.start_id
         return found
+
+    def _has_others(self, count: int) -> bool:
+        """Whether the disk has a file of so many certificates of the whole table, drawn by chance."""
+        drawn = self.catalogue.drawn(Selection(pending=None), count, seed=0)
+        return any(self.migrator.has_local(row) for row in drawn)
 
     def _awaited(self, batch: Batch, future: Future[Outcome]) -> Outcome | None:
         while True:
             if self.stopping.is_set():
                 self.summary.stop("signal", "interrupted")
-            if self.summary.stopped:
+            if self.summary.stopped or self.unreadable:
                 _cancel(batch)
             if not future.done():
                 concurrent.futures.wait([future], timeout=_SIGNAL_SECONDS)
@@ -267,15 +279,15 @@ class Run:
                     return None
 
     def _outcome(self, future: Future[Outcome]) -> Outcome | None:
-        """What became of a row; None, as of one that was never begun, if a file of it could not be read."""
+        """What became of a row; None, as of one that was never begun, if the disk is away."""
         try:
             return future.result()
         except UnreadableFileError as error:
             self.unreadable = self.unreadable or error
             return None
 
-    def _count(self, outcome: Outcome, unmarked: Problem | None) -> set[str]:
-        """Adds a row to the summary and returns the causes why it is not done; `unmarked` says why it has no mark."""
+    def _count(self, outcome: Outcome, unmarked: Problem | None) -> bool:
+        """Adds a row to the summary; `unmarked` says why it has no mark. Whether another attempt would be no use."""
         summary = self.summary
         summary.last_id = outcome.row.id
         uploaded = [stored for stored in outcome.stored if stored.uploaded]
@@ -286,7 +298,7 @@ class Run:
         summary.add_errors(problems)
         summary.failed += bool(problems)
         summary.migrated += not problems
-        return {problem.cause for problem in problems}
+        return all(problem.is_lasting for problem in problems)
 
 
 def _cancel(batch: Batch) -> None:

@@ -12,7 +12,7 @@ from cutover.consistency.confirm import Confirmation
 from cutover.consistency.sample import SampledFile
 from cutover.consistency.streams import mapped
 from cutover.consistency.suspects import Kind, Suspect, Suspects
-from cutover.consistency.witnesses import S3, Testimonies
+from cutover.consistency.witnesses import LOCAL, S3, Testimonies
 from cutover.exit_codes import ExitCode
 from cutover.object_store import ObjectHashes, ObjectStore
 
@@ -59,6 +59,7 @@ class Comparison:
     downloaded: int = 0  # files read from S3 in full
     measured: int = 0  # files with two witnesses at least
     unproven: list[str] = field(default_factory=list)  # files with one witness only
+    without_local: list[SampledFile] = field(default_factory=list)  # files that do not disagree, and have no local copy
     different: list[Suspect] = field(default_factory=list)
     manifest: dict[str, str] = field(default_factory=dict)  # SHA-256 by key of the files that agree, hexadecimal
     duration: float = 0.0  # seconds
@@ -67,6 +68,11 @@ class Comparison:
     def files(self) -> int:
         """The files that were looked at: all but those of unmarked rows that are not in S3."""
         return len(self.manifest) + len(self.unproven) + len(self.different)
+
+    @property
+    def local(self) -> int:
+        """The files that agree with their local copies."""
+        return len(self.manifest) + len(self.unproven) - len(self.without_local)
 
     @property
     def verdict(self) -> ExitCode:
@@ -87,6 +93,12 @@ class Comparison:
             "agree": len(self.manifest),
             "downloaded": self.downloaded,
             "measured": self.measured,
+            "local": self.local,
+            "unproven": len(self.unproven),
+            "without_local": [
+                {"certificate_id": file.certificate_id, "key": file.key, "copy": "no local copy"}
+                for file in self.without_local
+            ],
             "different": [
                 {
                     "certificate_id": suspect.certificate_id,
@@ -183,4 +195,6 @@ def _judge(testimony: Testimony, found: Comparison, *, marked: bool) -> Suspect 
         found.manifest[file.key] = str(stored)
     else:
         found.unproven.append(file.key)
+    if testimony.witnesses[LOCAL] is None:
+        found.without_local.append(file)
     return None

@@ -22,7 +22,7 @@ __all__ = ["FIELDS", "Findings", "Report"]
 
 FIELDS = (
     *("verdict", "rows", "objects", "db_count", "s3_count", "sampled"),
-    *("missing", "orphaned", "different", "unmarked_present", "marked_absent", "left_out"),
+    *("missing", "orphaned", "different", "unmarked_present", "marked_absent", "left_out", "without_local"),
     *("accepted", "duration_s"),
 )
 _SHOWN = 20  # keys of a kind in the lines for people; the JSON document has more
@@ -127,6 +127,7 @@ class Report:
             "unmarked_present": keys[Kind.UNMARKED_PRESENT],
             "marked_absent": keys[Kind.MISSING],
             "left_out": self.findings.left_out,
+            "without_local": self.counts.without_local,
             "accepted": [found.model_dump(mode="json") for found in self.accepted],
             "duration_s": round(self.duration, 3),
         }

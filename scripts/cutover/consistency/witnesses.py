@@ -33,8 +33,8 @@ class Testimony:
 
     @property
     def measured(self) -> bool:
-        """Whether there are two witnesses that could disagree."""
-        return sum(value is not None for value in self.witnesses.values()) > 1
+        """Whether there are two witnesses that could disagree; an object and its own checksum are one."""
+        return sum(value is not None for name, value in self.witnesses.items() if name != S3_RECORDED) > 1
 
     @property
     def disagrees(self) -> tuple[str, ...]:

@@ -111,6 +111,8 @@ def _lines(found: Comparison, seed: int) -> Iterator[str]:
     if found.accepted:
         yield f"  {found.accepted} more are accepted as they are, and were not looked at"
     yield f"  {found.files} files: {len(found.manifest)} agree, {len(found.different)} do not"
+    if found.without_local:
+        yield f"  {len(found.without_local)} have no local copy, the first is {found.without_local[0].key}"
     yield f"  {found.downloaded} were read from S3 in full (--seed {seed} draws them again)"
     for suspect in found.different[:_SHOWN]:
         said = ", ".join(f"{witness} {value or 'absent'}" for witness, value in suspect.witnesses.items())

@@ -25,7 +25,7 @@ def register(commands: Subparsers) -> None:
         "older ones without a mark only if they are one batch at most, for the rest is the backfill's. Works while "
         "CERT_S3_DUAL_WRITE is on, which is read again before each batch; a dry run does not need it. Exit 0: done; "
         "1: some certificates could not be stored or differ; 2: settings, or the flag is off; 4: the database or S3 "
-        "could not be asked, or the disk did not give a file; 5: another sweep runs, or the state directory cannot be "
+        "could not be asked, or the disk is away; 5: another sweep runs, or the state directory cannot be "
         "written; 130: interrupted.",
         epilog="example: cutover sweep --env-file /etc/deltacrown/production.env",
     )

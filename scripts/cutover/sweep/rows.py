@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from cutover.catalogue import Selection
-from cutover.migration import Migrator, Outcome, Problem
-from cutover.object_store import ObjectStoreError
+from cutover.migration import Migrator, ProblemError
 
 if TYPE_CHECKING:
     from cutover.accepted import Accepted
-    from cutover.catalogue import Catalogue, Certificate
+    from cutover.catalogue import Catalogue, Certificate, CertificateFile
     from cutover.data_tool_table import DataTools
     from cutover.local_files import LocalFile
 
@@ -63,7 +62,7 @@ def select(catalogue: Catalogue, accepted: Accepted, tools: DataTools, limit: in
 
 
 class SweepMigrator(Migrator):
-    """Takes rows to S3, of which most are there; of a marked one without local copies only its objects are wanted."""
+    """Takes rows to S3, of which most are there; of a file that a marked one has no more, only the object is wanted."""
 
     def _advice(self, file: LocalFile) -> str:
         return f"look at both, then run `cutover repair --key {shlex.quote(file.name)}`"
@@ -77,14 +76,13 @@ class SweepMigrator(Migrator):
             raise self._conflict(file, existing)
         return False
 
-    def migrate(self, row: Certificate) -> Outcome:
-        """As Migrator does; a retired local copy is no problem while its object is there."""
-        outcome = super().migrate(row)
-        if row.migrated_at is None or all(problem.cause != "missing_local" for problem in outcome.problems):
-            return outcome
-        try:
-            if all(self._store.head(file.key) for file in row.files):
-                return Outcome(row, (), (), attempted=True)
-        except ObjectStoreError as error:
-            return Outcome(row, (), (Problem(row.id, None, error.cause, str(error)),), attempted=True)
-        return outcome
+    def _is_retired(self, row: Certificate, file: CertificateFile) -> bool:
+        """Whether S3 keeps what was issued, as it does of a retired local copy; of an image, whether it keeps one."""
+        kept = None if row.migrated_at is None else self._kept(file.key)
+        if kept is not None and file.is_pdf and row.certificate_hash not in {"", kept}:
+            raise ProblemError(
+                "conflict",
+                f"there is no such file, and the bucket holds other bytes ({kept}) than were issued "
+                f"({row.certificate_hash}): restore the file, or run `cutover repair --key {shlex.quote(file.key)}`",
+            )
+        return kept is not None
