@@ -61,7 +61,7 @@ def soaked(tmp_path: Path, *answers: str, **variables: Any) -> tuple[str, dict[s
         },
     ]
     (deployment.playbooks / "alone.yml").write_text(yaml.safe_dump([frame | {"tasks": tasks}]))
-    given = {"test_upload": "command", "test_upload_issue": ["issue"]}
+    given: dict[str, Any] = {"test_upload": "command", "test_upload_issue": ["issue"]}
     given |= {"preflight_epoch": 3, "telemetry_cursor": "c", "step_poll_seconds": 1, "approver": "bilal"}
     paths = {"evidence_copies": f"{tmp_path}/copies", "evidence_directory": f"{tmp_path}/chain"}
     _, said = deployment.play("alone.yml", "-e", json.dumps(given | paths))
