@@ -123,7 +123,7 @@ class Accepted:
         line = (acceptance.model_dump_json() + "\n").encode()
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode=0o600)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, mode=0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 _append_whole(file, line)

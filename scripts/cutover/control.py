@@ -271,4 +271,4 @@ def _write(path: Path, document: BaseModel) -> None:
 
 
 def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, mode=0o600)
+    return os.open(path, flags | os.O_NOFOLLOW, mode=0o600)

@@ -62,6 +62,19 @@ class Remains:
             yield f"  left of certificate {left.certificate_id}: {left.key or 'row'}: {left.what}"
 
 
+@dataclass
+class Standing:
+    """Which of the certificates are in the table, by their ids; what is in neither list is gone."""
+
+    there: list[int] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)  # the id is another certificate's by now: its names are others
+
+    def lines(self) -> Iterator[str]:
+        """The result for people."""
+        yield f"{len(self.there)} certificates are still there: {' '.join(map(str, self.there))}".rstrip(": ")
+        yield from (f"  certificate {number} has other names: it is another one, keep it" for number in self.others)
+
+
 def register(commands: Subparsers) -> None:
     """Adds `issued` and `removed` to the parser of `cutover`."""
     issued = commands.add_parser(
@@ -82,6 +95,12 @@ def register(commands: Subparsers) -> None:
         'version stays in the bucket. Everything else is named. Standard input: [{"id": 7, "names": […]}, …]. '
         "Exit 0: nothing is left; 1: something is; 2: usage or settings; 4: S3, database or disk could not be read.",
         epilog="example: cutover removed --env-file /etc/deltacrown/staging.env < removed.json",
+    )
+    removed.add_argument(
+        "--rows-only",
+        action="store_true",
+        help="before the removal: say which ids still are these certificates, and which another one has by now (a "
+        "database that was restored gives ids again); looks at the table alone, and exits with 0",
     )
     removed.set_defaults(command=_removed)
     for parser in (issued, removed):
@@ -138,10 +157,14 @@ def _removed(options: argparse.Namespace) -> int:
     from cutover.catalogue import Catalogue  # noqa: PLC0415 - as above
     from cutover.object_store import ObjectStore  # noqa: PLC0415 - boto3, too
 
+    found: Standing | Remains
     with Catalogue(values, read_only=True) as catalogue:
-        found = _remains(certificates, values, catalogue, ObjectStore(values, "removed"))
+        if options.rows_only:
+            found = _standing(certificates, catalogue)
+        else:
+            found = _remains(certificates, values, catalogue, ObjectStore(values, "removed"))
     print(json.dumps(asdict(found)) if options.json else "\n".join(found.lines()))
-    return ExitCode.FAILED if found.left else ExitCode.DONE
+    return ExitCode.FAILED if isinstance(found, Remains) and found.left else ExitCode.DONE
 
 
 def _given() -> list[Removed]:
@@ -158,6 +181,16 @@ def _name(name: object) -> str:
         raise ValueError(f"{name!r} does not begin with {local_files.PREFIX}")
     local_files.check_name(name)
     return name
+
+
+def _standing(certificates: Sequence[Removed], catalogue: Catalogue) -> Standing:
+    found = Standing()
+    names = {row.id: {file.key for file in row.files} for row in catalogue.by_id([one.id for one in certificates])}
+    for one in certificates:
+        if one.id in names:  # a row without any name cannot be told from a customer's
+            same = bool(one.names) and names[one.id] == set(one.names)
+            (found.there if same else found.others).append(one.id)
+    return found
 
 
 def _remains(certificates: Sequence[Removed], values: Settings, catalogue: Catalogue, store: ObjectStore) -> Remains:

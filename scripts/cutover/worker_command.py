@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
+import time
 from collections import Counter
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 OVERRIDES = Path("/etc/deltacrown/workers")
-LONGEST_SECONDS = 60  # of one program; a worker's request may take half of it
+# Of all that is issued at once, and of one removal: a soak sees neither an emergency nor its stop limits meanwhile.
+LONGEST_SECONDS = 60
+_STOP_SECONDS = 5  # of a program that was told to end and does not
 _TOLD = 200  # characters of what a program said last
+_SLOW = "ask for fewer, or make the program faster"
+# A program that is ended, or that fails, may have issued one before.
+_UNKNOWN = "; whether it issued one is not known, and nobody would remove it: cutover issued --since {} --env-file {}"
 
 
 def register(commands: Subparsers) -> None:
@@ -42,8 +50,9 @@ def register(commands: Subparsers) -> None:
         help="issue and remove test certificates by the site's own commands, run as a worker that is named",
         description="Runs a program of the site with a worker's user, environment and credentials: `issue` as often "
         "as is asked, each time it issues one certificate and prints its id as its last line; `remove` with one id "
-        "more on its command line. Run it as root on the worker's machine. Exit 0: all were done; 1: some failed; 2: "
-        "usage or settings; 4: the database could not be read; 130: interrupted.",
+        "more on its command line. Issuing ends with the first failure, and after a minute at the latest. Run it as "
+        "root on the worker's machine. Exit 0: all were done; 1: some failed; 2: usage or settings; 4: the database "
+        "could not be read; 130: interrupted.",
         epilog="example: cutover worker-command issue --worker worker1 --env-file /etc/deltacrown/staging.env "
         '--directory /opt/deltacrown/app --count 4 --program \'["venv/bin/python", "manage.py", "issue_probe"]\'',
     )
@@ -68,17 +77,24 @@ def register(commands: Subparsers) -> None:
 
 def _issue(options: argparse.Namespace) -> int:
     found, metrics = Requests(asked=options.count), Counter[str]()
+    end = time.monotonic() + LONGEST_SECONDS
     with Memory(options.remember) as memory, _catalogue(options) as catalogue, asked_to_stop() as stopping:
-        while len(found.failures) + found.done < found.asked and not stopping.is_set():
-            ran = _run(options)
+        while found.done < found.asked and not stopping.is_set():
+            if (seconds := math.floor(end - time.monotonic())) < 1:
+                found.failures.append(Failure(None, f"{LONGEST_SECONDS} s were over after {found.done}: {_SLOW}"))
+                break
+            began = datetime.now(UTC).isoformat(timespec="seconds")
+            ran = _run(options, seconds=seconds)
             metrics.update(_metrics(ran))
             row = catalogue.by_id([number]) if (number := _last_number(ran)) else []
             names = [file.key for each in row for file in each.files]
             if row:
                 memory.add(row[0].id, names)
             if ran.returncode or not row:
-                found.failures.append(Failure(ran.returncode, _why(ran, "it printed no id of a certificate")))
-                continue
+                why = _why(ran, "it printed no id of a certificate")
+                why += "" if row else _UNKNOWN.format(began, options.env_file)
+                found.failures.append(Failure(ran.returncode, why))
+                break
             found.done += 1
             found.ids.append(row[0].id)
             found.names.extend(names)
@@ -93,7 +109,7 @@ def _remove(options: argparse.Namespace) -> int:
         for number in options.ids:
             if stopping.is_set():
                 break
-            ran = _run(options, str(number)) if number in there else None
+            ran = _run(options, str(number), seconds=LONGEST_SECONDS) if number in there else None
             if ran is not None and ran.returncode:
                 found.failures.append(Failure(ran.returncode, f"certificate {number}: {_why(ran, '')}"))
                 continue
@@ -114,12 +130,13 @@ def _catalogue(options: argparse.Namespace) -> Catalogue:
     return Catalogue(settings.load(options.env_file, role_arn=options.role_arn), read_only=True)
 
 
-def _run(options: argparse.Namespace, *more: str) -> subprocess.CompletedProcess[str]:
+def _run(options: argparse.Namespace, *more: str, seconds: int) -> subprocess.CompletedProcess[str]:
     """Runs the program with systemd's own reading of the worker's files, which a shell would read otherwise."""
     properties = {
         "User": "www-data",
         "WorkingDirectory": options.directory,
-        "RuntimeMaxSec": str(LONGEST_SECONDS),
+        "RuntimeMaxSec": str(seconds),
+        "TimeoutStopSec": str(_STOP_SECONDS),
     }
     files = (str(options.env_file), f"-{OVERRIDES / options.worker}.env")
     command = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--setenv=PYTHONDONTWRITEBYTECODE=1"]

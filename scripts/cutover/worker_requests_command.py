@@ -5,6 +5,7 @@ nginx spreads requests over the workers; a canary of one is proven by requests t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -87,7 +88,7 @@ class Memory:
         self._file: int | None = None
         if path is not None:  # before the first certificate: one that cannot be remembered must not be issued
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            self._file = _opened(path)
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +102,21 @@ class Memory:
         if self._file is not None:
             os.write(self._file, f"{json.dumps({'id': certificate_id, 'names': names})}\n".encode())
             os.fsync(self._file)
+
+
+def _opened(path: Path) -> int:
+    """The file for lines at its end; SettingsError if somebody else made it: root must not follow where they lead."""
+    problem = f"{path}: is a link or another user's, which the cutover never makes: see whose (ls -l), and remove it"
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link; a pipe that nobody reads
+            raise SettingsError(problem) from error
+        raise
+    if os.fstat(file).st_uid != os.geteuid():
+        os.close(file)
+        raise SettingsError(problem)
+    return file
 
 
 def register(commands: Subparsers) -> None:

@@ -146,6 +146,16 @@ def test_a_full_disk_leaves_no_half_line(site: Site) -> None:
     assert record(site).read_bytes() == whole
 
 
+def test_a_planted_link_is_not_followed(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder is www-data's, and an operator may accept a certificate as root."""
+    row, victim = site.add(), site.home / "victim"
+    site.settings.state_directory.mkdir(parents=True)
+    (site.settings.state_directory / "accepted.jsonl").symlink_to(victim)
+    assert accept("--certificate-id", str(row.id), "--reason", "lost") == 5
+    assert "accepted.jsonl: cannot be written (Too many levels of symbolic links)" in capsys.readouterr().err
+    assert not victim.exists()
+
+
 def test_a_state_directory_that_cannot_be_written_has_its_own_code(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

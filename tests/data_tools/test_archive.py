@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from cutover.retirement import manifest
+from cutover.retirement import archive_proof, manifest
 from cutover.retirement.multipart import PARTS, SMALLEST_PART, part_bytes
 from tests.data_tools.retired import SETTLED, Ended, content, migrated, pdf, run, sentences
 
@@ -183,6 +183,14 @@ def test_what_ends_it_early_leaves_no_archive(site: Site) -> None:
         assert named in errors
         assert (stored(site), unfinished(site)) == ({}, [])
         assert list((site.home / "state").rglob("*.*")) == []
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    """Root lists what it archives in a folder of www-data's."""
+    (tmp_path / "listing").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        archive_proof.open_private(tmp_path / "listing")
+    assert not (tmp_path / "victim").exists()
 
 
 def test_a_full_state_directory_leaves_no_archive(site: Site) -> None:

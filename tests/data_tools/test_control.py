@@ -247,6 +247,16 @@ def test_a_state_directory_that_cannot_be_written_is_named(values: Settings, env
         assert not run.state().paused
 
 
+def test_a_planted_link_is_not_followed(values: Settings) -> None:
+    """The folder is www-data's, and an operator may begin a run as root."""
+    victim = values.state_directory.parent / "victim"
+    values.state_directory.mkdir(parents=True)
+    (values.state_directory / f"control-backfill.json.{os.getpid()}").symlink_to(victim)
+    with pytest.raises(StateError, match="Too many levels of symbolic links"):
+        Control(values, "backfill").__enter__()
+    assert not victim.exists()
+
+
 def test_a_run_ends_well_without_the_file_of_its_orders(values: Settings) -> None:
     """Whoever tidies the state directory must not take the summary and the token from a run."""
     with Control(values, "backfill"):

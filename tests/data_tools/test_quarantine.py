@@ -59,6 +59,18 @@ def test_proven_copies_are_put_aside_under_their_names(site: Site) -> None:
     assert run(site, "quarantine").document["certificates"] == 0
 
 
+def test_root_follows_no_link_to_where_it_would_note_the_quarantine(site: Site) -> None:
+    """The folder is www-data's, and root would write into any file of the machine."""
+    (row,) = migrated(site)
+    victim = site.home / "victim"
+    site.settings.state_directory.mkdir(parents=True)
+    (site.settings.state_directory / "quarantine-directory.new").symlink_to(victim)
+    ended = run(site, "quarantine")
+    assert (ended.code, placed(site, row)) == (5, ["here", "here"])
+    assert "quarantine-directory: cannot be written (Too many levels of symbolic links)" in ended.errors
+    assert not victim.exists()
+
+
 def test_nothing_moves_while_customers_read_local_copies(site: Site) -> None:
     """Every download answers 404, because the flags say local and the files are gone."""
     (row,) = migrated(site)

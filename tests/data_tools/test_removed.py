@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def removed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Remove:
     """Runs the command on these certificates, or on what is given; its exit code, document and words."""
 
-    def run(*rows: Row, given: object = None) -> tuple[int, dict[str, Any], str]:
+    def run(*rows: Row, given: object = None, rows_only: bool = False) -> tuple[int, dict[str, Any], str]:
         text = json.dumps(given if rows == () else [{"id": row.id, "names": row.keys} for row in rows])
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
-        code = cli.main(["removed", "--json"])
+        code = cli.main(["removed", "--json", *(["--rows-only"] if rows_only else [])])
         printed = capsys.readouterr()
         return code, json.loads(printed.out) if printed.out else {}, printed.err
 
@@ -92,6 +92,24 @@ def test_a_local_file_that_is_left_is_named_and_kept(site: Site, removed: Remove
         (key, "the local file is still there") for key in row.keys
     ]
     assert all(site.path(key).exists() for key in row.keys)
+
+
+def test_an_id_that_a_customer_has_by_now_is_told_from_a_test_certificate(site: Site, removed: Remove) -> None:
+    """A killed step left its ids, the database was restored, and the ids were given again."""
+    ours, customers, half, bare = site.add(), site.add(), site.add(), site.add(file_pdf=None, image=None)
+    site.store_files(ours, customers)
+    (gone,) = gone_from_the_table(site, site.add())
+    remembered = [
+        {"id": ours.id, "names": ours.keys},
+        {"id": customers.id, "names": ["certificates/pdf/of-the-test.pdf"]},
+        {"id": half.id, "names": half.keys[:1]},
+        {"id": bare.id, "names": []},
+        {"id": gone.id, "names": gone.keys},
+    ]
+    code, document, _ = removed(given=remembered, rows_only=True)
+    assert code == ExitCode.DONE
+    assert document == {"there": [ours.id], "others": [customers.id, half.id, bare.id]}
+    assert set(site.objects()) == {*ours.keys, *customers.keys}
 
 
 def test_an_object_that_may_not_be_deleted_is_named(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import cli
+from cutover import cli, worker_command
 from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -75,18 +78,41 @@ def test_certificates_are_issued_with_the_worker_s_environment(site: Site, run: 
 )
 @pytest.mark.usefixtures("site")
 def test_a_program_that_issues_nothing_is_a_failure(run: Run, program: str, detail: str) -> None:
-    """Uploads that did not happen would else be missing from the ratio that they spoil."""
-    code, document = run("issue", program, "--count", "2")
+    """Uploads that did not happen would else be missing from the ratio that they spoil; one failure is enough."""
+    code, document = run("issue", program, "--count", "20")
     assert (code, document["done"], document["ids"]) == (ExitCode.FAILED, 0, [])
-    assert [failure["detail"] for failure in document["failures"]] == [detail] * 2
+    (failure,) = document["failures"]
+    said, unknown = failure["detail"].split("; whether it issued one is not known, and nobody would remove it: ")
+    assert said == detail
+    assert datetime.datetime.fromisoformat(unknown.split()[3]) <= datetime.datetime.now(datetime.UTC)
+
+
+def test_issuing_ends_before_the_soak_is_blind(
+    site: Site, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty programs of a minute each: no emergency is seen, and no stop limit."""
+    row = site.add()
+    monkeypatch.setattr(worker_command, "LONGEST_SECONDS", 3)
+    began = time.monotonic()
+    code, document = run("issue", f"import time; time.sleep(1.2); {ISSUE.format(row.id)}", "--count", "20")
+    assert time.monotonic() - began < 10
+    assert (code, document["done"]) == (ExitCode.FAILED, len(document["ids"]))
+    assert 0 < document["done"] < 4
+    assert document["failures"] == [
+        {"status": None, "detail": f"3 s were over after {document['done']}: ask for fewer, or make the program faster"}
+    ]
+    told = re.findall(r"RuntimeMaxSec=(\d+)", (tmp_path / "asked").read_text())
+    assert told == sorted(told, reverse=True)
+    assert int(told[0]) > int(told[-1]) > 0
 
 
 def test_a_certificate_of_a_program_that_failed_is_remembered(site: Site, run: Run, tmp_path: Path) -> None:
     row = site.add()
     memory = tmp_path / "memory"
-    code, _ = run("issue", f"print({row.id}); raise SystemExit(3)", "--count", "1", "--remember", str(memory))
+    code, document = run("issue", f"print({row.id}); raise SystemExit(3)", "--count", "1", "--remember", str(memory))
     assert code == ExitCode.FAILED
     assert json.loads(memory.read_text())["id"] == row.id
+    assert "not known" not in document["failures"][0]["detail"]
 
 
 def test_certificates_are_removed_by_id_and_gone_ones_are_done(site: Site, run: Run, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ print(storage.s3_storage.bucket.name)  # Should print bucket name
 """
 IN_BACKGROUND = (
     "sudo systemd-run --unit=deltacrown-backfill --collect --uid=www-data --gid=www-data "
-    "-p StateDirectory=deltacrown-cutover -p Nice=10 -p IOSchedulingClass=idle -p MemoryMax=1G "
+    "-p Nice=10 -p IOSchedulingClass=idle -p MemoryMax=1G "
     "-p LogRateLimitIntervalSec=0 "
     "/usr/local/bin/cutover backfill --env-file /etc/deltacrown/staging.env --verify-hash"
 )
@@ -157,6 +157,28 @@ def test_both_timers_run_and_know_their_next_start(lab: Lab, machine: str) -> No
         assert f"OnUnitActiveSec={scaled}s" in lab.run(machine, ["systemctl", "cat", timer])
         assert shown(lab, machine, f"{name}.service", "InvocationID"), "it never ran"
         assert timer in lab.run(machine, ["systemctl", "list-timers", "--no-legend", "--no-pager"])
+
+
+@pytest.mark.parametrize("machine", DATA_HOSTS)
+def test_the_workers_user_replaces_nothing_that_root_trusts(deployed: Lab, machine: str) -> None:
+    """It would begin a chain of evidence of its own, or lead root's list of test certificates into any file."""
+    state, name = "/var/lib/deltacrown-cutover", "test-certificates.jsonl"
+    owners = deployed.run(machine, ["sudo", "stat", "--format=%U:%G %a", state, f"{state}/evidence"])
+    assert owners.split("\n")[:2] == ["root:www-data 1775", "root:root 755"]
+    with pytest.raises(LabError, match="Operation not permitted"):
+        deployed.run(machine, ["sudo", "-u", "www-data", "mv", f"{state}/evidence", f"{state}/other"])
+    with pytest.raises(LabError, match="Permission denied"):
+        deployed.run(machine, ["sudo", "-u", "www-data", "touch", f"{state}/evidence/000001-step-1-PASS.json"])
+    deployed.run(machine, ["sudo", "rm", "--force", f"{state}/{name}"])
+    deployed.run(machine, ["sudo", "-u", "www-data", "ln", "-s", "/run/followed", f"{state}/{name}"])
+    try:
+        issue = ["sudo", "cutover", "worker-requests", "issue", "--socket", "/run/deltacrown/worker1.sock"]
+        issue += ["--host", "any", "--count", "1", "--remember", f"{state}/{name}"]
+        with pytest.raises(LabError, match="is a link or another user's"):
+            deployed.run(machine, issue, stdin=json.dumps({"user": "a", "password": "b", "tournament": 2}))
+        deployed.run(machine, ["sudo", "test", "!", "-e", "/run/followed"])
+    finally:
+        deployed.run(machine, ["sudo", "rm", f"{state}/{name}"])
 
 
 def test_the_sweep_marks_an_upload_and_the_check_passes(deployed: Lab, client: traffic.Client) -> None:

@@ -138,6 +138,14 @@ def no_ignored_errors(book: Book) -> Iterator[str]:
             yield f"{book.at(item)} ignores errors: register the result and judge it"
 
 
+def includes_name_a_file(book: Book) -> Iterator[str]:
+    """Ansible reads `a == b` of a free form as the option `a`, and fails on the day on which the task is played."""
+    for task in book.tasks:
+        for name, value in _short(task).items():
+            if name in {"include_tasks", "import_tasks"} and isinstance(value, str) and "=" in value:
+                yield f"{book.at(task)}: `{name}: {value}` is read as options: write the file below, as `file:`"
+
+
 def no_shell(book: Book) -> Iterator[str]:
     """A shell swallows the failure of all but the last program, and reads `$` in a value."""
     for task in book.tasks:
@@ -354,6 +362,7 @@ def keys_measured(kind: str) -> set[str]:
 RULES: tuple[Rule, ...] = (
     names_present,
     no_ignored_errors,
+    includes_name_a_file,
     no_shell,
     unjudged_results_are_used,
     asserts_say_why,

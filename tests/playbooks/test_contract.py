@@ -132,6 +132,8 @@ def test_what_keeps_the_contract_is_not_refused(rule: contract.Rule) -> None:
         ("names_present", broken('"Do it, and judge it"', '""'), ":18 has no name"),
         ("no_ignored_errors", added("ignore_errors: true"), "ignores errors"),
         ("no_ignored_errors", broken("  hosts: localhost", "  hosts: all\n  ignore_errors: true"), ":11 ignores"),
+        ("includes_name_a_file", added("include_tasks: \"{{ 'a' if b == 'c' else 'd' }}.yml\""), "as options"),
+        ("includes_name_a_file", added("ansible.builtin.import_tasks: file=a.yml"), "write the file below"),
         ("no_shell", added("ansible.builtin.shell: a | b"), "uses shell"),
         ("no_shell", added("shell: a | b"), "uses shell"),
         ("no_shell", added("ansible.builtin.raw: sudo reboot"), "uses raw"),
@@ -204,6 +206,7 @@ def test_each_rule_has_said_no() -> None:
         "vars: {mode: '0600', address: 10.20.30.5, version: 1.2.3, name: s3-reads, unit: 'worker2'}",
         "vars: {a: '{{ b * 100 }} of step 5', date: '%Y-%m-10T20:30'}",
         "ansible.builtin.command: hush -c a",
+        "ansible.builtin.include_tasks: {file: \"{{ 'a' if b == 'c' else 'd' }}.yml\"}",
         "when: dry_run.rc not in [0, 3] and other.rc | default(4) in [0, 2]",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -16,12 +17,13 @@ from tests.playbooks.local_play import PLAYBOOKS, play, program
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROLE = PLAYBOOKS / "roles/data_tools"
+ROLE, PREPARE = PLAYBOOKS / "roles/data_tools", PLAYBOOKS / "prepare-hosts.yml"
 TABLE = plan.load()
 READONLY = "arn:aws:iam::123456789012:role/readonly"
 GROUP = "/deltacrown/certificates/staging"
 MACHINES = {"one": "staging_machines", "two": "staging_machines", "other": "production_machines"}
 RECORD = "/run/cutover-daily.json"
+STATE = "/var/lib/deltacrown-cutover"
 
 
 def installed(directory: Path, **variables: Any) -> dict[str, str]:
@@ -123,6 +125,40 @@ def test_the_daily_check_begins_without_yesterdays_record(units: dict[str, str])
     unit = units["cutover-daily.service"]
     assert f"\nExecStartPre=+/bin/rm --force {RECORD}\n" in unit
     assert f"\nStandardOutput=append:{RECORD}\nStandardError=journal\n" in unit
+
+
+def test_the_tools_state_stays_root_s(units: dict[str, str]) -> None:
+    """By StateDirectory= systemd gives all of it to the unit's user, the evidence and what machines remember, too."""
+    services = {name: text for name, text in units.items() if name.endswith(".service")}
+    assert services
+    for text in services.values():
+        assert "\nStateDirectory=" not in text
+        assert f"\nReadWritePaths={STATE}\n" in text
+
+
+def test_the_workers_user_replaces_nothing_that_root_trusts(tmp_path: Path) -> None:
+    """It would begin a chain of evidence of its own, and the next step would trust it."""
+    (task,) = (task for task in yaml.safe_load(PREPARE.read_text())[0]["tasks"] if STATE in str(task))
+    state = tmp_path / "state"
+    made = [json.loads(json.dumps(task).replace(STATE, str(state)))]
+    assert "failed=0" in play(tmp_path, made, ansible_become=False)
+    (state / "evidence/000001.json").write_text("{}")
+    (state / "test-certificates.jsonl").write_text("{}")
+
+    def as_www_data(*command: str) -> int:
+        ended = subprocess.run(command, cwd=state, user="www-data", group="www-data", extra_groups=[], check=False)
+        return ended.returncode
+
+    for command in (
+        ("mv", "evidence", "other"),
+        ("touch", "evidence/000002.json"),
+        ("rm", "-f", "evidence/000001.json"),
+        ("mv", "test-certificates.jsonl", "other"),
+        ("ln", "-sfn", "/etc/passwd", "test-certificates.jsonl"),
+    ):
+        assert as_www_data(*command) != 0, command
+    assert as_www_data("mkdir", "deltacrown-certificates-staging") == 0  # or no run could be paused, nor a row accepted
+    assert "changed=0" in play(tmp_path, made, ansible_become=False)
 
 
 def test_the_alarm_names_the_timer_that_exists(units: dict[str, str]) -> None:

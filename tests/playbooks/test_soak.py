@@ -21,6 +21,7 @@ JOURNAL = {
     "measurements": {},
     "fallbacks": [],
 }
+LOST = "whether it issued one is not known"
 QUICK = {"soak_workers": ["w-m1"], "soak_seconds": 1, "soak_maximum_seconds": 1, "soak_restart_seconds": 1}
 
 
@@ -32,10 +33,11 @@ def status(flags: tuple[bool, bool, bool], *, epoch: int = 3, workers: int = 1) 
     return "\n".join([json.dumps(process | {"machine": "m", "proven": True})] * workers + [json.dumps(last)])
 
 
-def soaked(tmp_path: Path, *answers: str) -> tuple[str, dict[str, Any], list[str]]:
+def soaked(tmp_path: Path, *answers: str, **variables: Any) -> tuple[str, dict[str, Any], list[str]]:
     """A soak of step 1 whose machines answer so, in turn, the last one for ever: what was said, sealed and asked."""
     deployment = Deployment.ready_for(tmp_path, 1)
     deployment.says("journal", JOURNAL)
+    deployment.says("worker-command", {"ids": [], "names": [], "failures": [{"status": 1, "detail": LOST}]}, code=1)
     for number, answer in enumerate(answers):
         (tmp_path / f"status-{number}").write_text(answer)
     last = len(answers) - 1
@@ -54,12 +56,13 @@ def soaked(tmp_path: Path, *answers: str) -> tuple[str, dict[str, Any], list[str
     tasks = [
         {"ansible.builtin.import_role": {"name": "preflight", "tasks_from": "identity"}},
         {
-            "block": [{include: {"name": "soak"}, "vars": QUICK}],
+            "block": [{include: {"name": "soak"}, "vars": QUICK | variables}],
             "rescue": [{include: {"name": "step", "tasks_from": "fail"}}],
         },
     ]
     (deployment.playbooks / "alone.yml").write_text(yaml.safe_dump([frame | {"tasks": tasks}]))
-    given = {"preflight_epoch": 3, "telemetry_cursor": "c", "step_poll_seconds": 1, "approver": "bilal"}
+    given: dict[str, Any] = {"test_upload": "command", "test_upload_issue": ["issue"]}
+    given |= {"preflight_epoch": 3, "telemetry_cursor": "c", "step_poll_seconds": 1, "approver": "bilal"}
     paths = {"evidence_copies": f"{tmp_path}/copies", "evidence_directory": f"{tmp_path}/chain"}
     _, said = deployment.play("alone.yml", "-e", json.dumps(given | paths))
     record = tmp_path / "record.json"
@@ -75,6 +78,14 @@ def test_a_soak_in_which_nothing_happens_ends_well(tmp_path: Path) -> None:
     said, record, asked = soaked(tmp_path, status(DUAL), status(LOCAL))
     assert "unreachable=0 failed=0" in said
     assert not record
+    assert asked == ["--status", "--status"]
+
+
+def test_what_a_soak_could_not_issue_is_named(tmp_path: Path) -> None:
+    """A certificate that a program left without its id is found by nobody else."""
+    said, _, asked = soaked(tmp_path, status(DUAL), status(LOCAL), soak_supply="saves", soak_supplied=4)
+    assert f"w-m1 did not issue; 1 {LOST}" in said
+    assert "unreachable=0 failed=0" in said
     assert asked == ["--status", "--status"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from tests.playbooks.local_play import program
@@ -42,6 +43,20 @@ def played(tmp_path: Path, part: str, cutover: str, **variables: Any) -> str:
 
 def asked(tmp_path: Path) -> list[str]:
     return (tmp_path / "asked").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("mode", "commands"),
+    [("organic", ["issued"]), ("http", ["worker-requests"] * 2), ("command", ["worker-command"] * 2)],
+)
+def test_the_inventory_s_choice_of_whose_uploads_count_is_played(
+    tmp_path: Path, mode: str, commands: list[str]
+) -> None:
+    """What a step includes is the choice itself: one that Ansible cannot read fails when every worker is switched."""
+    answer = json.dumps({"ids": list(range(12)), "names": ["a"], "failures": []})
+    said = played(tmp_path, "main", f"echo '{answer}'", test_upload=mode, test_upload_issue=["issue"])
+    assert "failed=0" in said
+    assert [line.split()[0] for line in asked(tmp_path)] == commands
 
 
 def issued(count: int) -> str:
@@ -104,12 +119,21 @@ def test_a_worker_that_issues_too_few_is_named(tmp_path: Path) -> None:
     assert "failed=1" in said
 
 
-def removal(tmp_path: Path, removed: str, memory: str = MEMORY) -> str:
-    """Removes what both machines, which are this one here, remember; `removed` is what the data host's proof does."""
+def removal(
+    tmp_path: Path, removed: str, memory: str = MEMORY, *, there: tuple[int, ...] = (7, 8), others: tuple[int, ...] = ()
+) -> str:
+    """Removes what both machines, which are this one here, remember; `removed` is what the data host's proof does.
+
+    Of the remembered ids the rows `there` are the test certificates', and `others` are customers'.
+    """
     if memory:
         (tmp_path / "memory").write_text(memory)
     worker = """echo '{"ids": [7, 8], "names": [], "failures": []}'"""
-    proof = f"[ $1 = removed ] || {{ {worker}; exit; }}\ncat >{tmp_path}/given\n{removed}"
+    rows = f"cat >{tmp_path}/looked\necho '{json.dumps({'there': there, 'others': others})}'"
+    proof = (
+        f"[ $1 = removed ] || {{ {worker}; exit; }}\n"
+        f'case "$*" in *--rows-only*) {rows}; exit ;; esac\ncat >{tmp_path}/given\n{removed}'
+    )
     return played(tmp_path, "remove", proof)
 
 
@@ -118,10 +142,31 @@ def test_what_a_killed_run_issued_is_removed_and_forgotten(tmp_path: Path) -> No
     said = removal(tmp_path, """echo '{"left": []}'""")
     assert "NOT removed" not in said
     assert not (tmp_path / "memory").exists()
-    requests, proof = asked(tmp_path)
+    look, requests, proof = asked(tmp_path)
+    assert look.startswith("removed --json --rows-only --env-file ")
     assert requests.startswith("worker-requests remove --json ")
     assert requests.endswith(" 7 8")
     assert proof.startswith("removed --json --env-file ")
+    assert [json.loads((tmp_path / name).read_text()) for name in ("looked", "given")] == [ISSUED, ISSUED]
+    assert "KEPT" not in said
+
+
+def test_a_customer_s_certificate_is_never_removed_by_a_remembered_id(tmp_path: Path) -> None:
+    """A restored database gives ids again: the next run of the killed step would delete what a customer has."""
+    said = removal(tmp_path, """echo '{"left": []}'""", there=(8,), others=(7,))
+    assert "KEPT: certificates 7 have other names" in said
+    _, requests, _ = asked(tmp_path)
+    assert requests.startswith("worker-requests remove --json ")
+    assert requests.endswith(".example 8")
+    assert json.loads((tmp_path / "given").read_text()) == ISSUED[1:]
+    assert not (tmp_path / "memory").exists()
+
+
+def test_what_the_site_has_removed_already_is_proven_without_a_worker(tmp_path: Path) -> None:
+    """A run that was killed between the removal and its proof."""
+    said = removal(tmp_path, """echo '{"left": []}'""", there=())
+    assert "failed=0" in said
+    assert [line.split()[0] for line in asked(tmp_path)] == ["removed", "removed"]
     assert json.loads((tmp_path / "given").read_text()) == ISSUED
 
 

@@ -304,3 +304,22 @@ def test_what_cannot_be_remembered_is_not_issued(tmp_path: Path, ask: Callable[.
     found = ask("issue", tmp_path / "none", "--count", "1", "--remember", str(memory))
     assert (found.code, found.document) == (ExitCode.ERROR, {})
     assert f"{memory}: Is a directory" in found.error
+
+
+@pytest.mark.parametrize("planted", ["a link", "a link that leads nowhere", "a pipe", "a file"])
+def test_root_remembers_in_no_file_of_somebody_else(tmp_path: Path, ask: Callable[..., Said], planted: str) -> None:
+    """www-data writes into the same directory, and root would add lines to any file that it names."""
+    memory, victim = tmp_path / "test-certificates.jsonl", tmp_path / "victim"
+    if planted == "a link":
+        victim.touch()
+    if planted.startswith("a link"):
+        memory.symlink_to(victim)
+    elif planted == "a pipe":
+        os.mkfifo(memory)
+    else:
+        memory.touch()
+        os.chown(memory, 33, 33)
+    found = ask("issue", tmp_path / "none", "--count", "1", "--remember", str(memory))
+    assert (found.code, found.document) == (ExitCode.USAGE, {})
+    assert f"{memory}: is a link or another user's" in found.error
+    assert victim.exists() == (planted == "a link")

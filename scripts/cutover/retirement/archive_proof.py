@@ -232,7 +232,7 @@ def _keep(path: Path, blocks: Iterable[bytes]) -> str:
 
 def open_private(path: Path) -> IO[bytes]:
     """A new file for writing that nobody else can read; OSError if it cannot be made."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb")
 
 
 @contextmanager
