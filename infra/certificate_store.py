@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi_aws import s3
 
+from cutover.names import EVIDENCE_PREFIX
 from infra.lifecycle import CERTIFICATE_PREFIX
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class CertificateStoreArgs:
     kms_key_arn: str | None = None  # None: S3's own keys
     inventory_from: InventorySource | None = None
     inventory_to: InventoryDestination | None = None
+    keeps_evidence: bool = False  # True: nobody stores a record over another one
 
 
 def tls_only_policy(bucket_name: str) -> dict[str, Any]:
@@ -83,6 +85,21 @@ def inventory_policy(bucket_name: str, source_bucket: str, account_id: str) -> d
         }
     )
     return policy
+
+
+def kept_records_statement(bucket_name: str) -> dict[str, Any]:
+    """Returns the statement that lets nobody, of any role, store a record of the evidence over another one.
+
+    It asks each request that makes an object for If-None-Match; the parts of an upload cannot have it, and make none.
+    """
+    return {
+        "Sid": "KeepRecords",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket_name}/{EVIDENCE_PREFIX}*",
+        "Condition": {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}},
+    }
 
 
 class CertificateStore(pulumi.ComponentResource):
@@ -180,9 +197,14 @@ class CertificateStore(pulumi.ComponentResource):
 
 
 def _policy(args: CertificateStoreArgs) -> pulumi.Input[str]:
+    kept = [kept_records_statement(args.bucket_name)] if args.keeps_evidence else []
+
+    def text(policy: Mapping[str, Any]) -> str:
+        return json.dumps({**policy, "Statement": [*policy["Statement"], *kept]})
+
     source = args.inventory_from
     if source is None:
-        return json.dumps(tls_only_policy(args.bucket_name))
+        return text(tls_only_policy(args.bucket_name))
     return source.account_id.apply(
-        lambda account_id: json.dumps(inventory_policy(args.bucket_name, source.bucket_name, account_id))
+        lambda account_id: text(inventory_policy(args.bucket_name, source.bucket_name, account_id))
     )

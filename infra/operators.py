@@ -41,19 +41,18 @@ BUCKET_SETTINGS = (
 
 @dataclasses.dataclass(frozen=True)
 class OperatorAccessArgs:
-    """Whom the roles let in, and to what; `principals` are the ARNs of the setting, at least one.
+    """Whom each role lets in, and to what; `principals` are the settings' ARNs, and a role without any is not made.
 
-    `evidence_principals` may assume the role of the evidence besides, and no other.
+    No setting lets anybody into two roles: the machines that copy evidence are often the workers' own.
     """
 
     names: DeploymentNames
     bucket_name: str
     backups_bucket: str | None
-    principals: Sequence[str]
+    principals: Mapping[Purpose, Sequence[str]]
     log_group_arn: pulumi.Output[str]
     tags: Mapping[str, str]
     kms_key_arn: str | None = None
-    evidence_principals: Sequence[str] = ()
 
 
 def operator_trust_policy(principals: Sequence[str]) -> dict[str, Any]:
@@ -135,46 +134,46 @@ def evidence_policy(backups_bucket: str) -> dict[str, Any]:
 
 
 class OperatorAccess(pulumi.ComponentResource):
-    """The read-only role and, where there is a backups bucket, the roles that write into it."""
+    """The read-only role and, where there is a backups bucket, the roles that write into it; None is not made."""
 
-    readonly_role: iam.Role
+    readonly_role: iam.Role | None = None
     retirement_role: iam.Role | None = None
     evidence_role: iam.Role | None = None
 
     def __init__(self, name: str, args: OperatorAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("deltacrown:access:OperatorAccess", name, None, opts)
         self._args = args
-        self.readonly_role = self._role(
-            "readonly",
-            args.names.readonly_role,
-            "DeltaCrown's operators: dry runs, checks and the doctor, without a single write",
-            args.log_group_arn.apply(
-                lambda arn: json.dumps(readonly_policy(args.bucket_name, args.backups_bucket, arn))
-            ),
-        )
-        if args.names.retirement_role is not None and args.backups_bucket is not None:
+        if args.principals["readonly"]:
+            self.readonly_role = self._role(
+                "readonly",
+                args.names.readonly_role,
+                "DeltaCrown's operators: dry runs, checks and the doctor, without a single write",
+                args.log_group_arn.apply(
+                    lambda arn: json.dumps(readonly_policy(args.bucket_name, args.backups_bucket, arn))
+                ),
+            )
+        if args.principals["retirement"] and args.names.retirement_role is not None and args.backups_bucket is not None:
             self.retirement_role = self._role(
                 "retirement",
                 args.names.retirement_role,
                 "DeltaCrown's operators: archive local copies into the backups bucket, after proof that S3 has them",
                 json.dumps(retirement_policy(args.bucket_name, args.backups_bucket)),
             )
-        if args.names.evidence_role is not None and args.backups_bucket is not None:
+        if args.principals["evidence"] and args.names.evidence_role is not None and args.backups_bucket is not None:
             self.evidence_role = self._role(
                 "evidence",
                 args.names.evidence_role,
                 "DeltaCrown's data hosts: a copy of the evidence into the backups bucket",
                 json.dumps(evidence_policy(args.backups_bucket)),
             )
-        self.register_outputs({"readonlyRoleArn": self.readonly_role.arn})
+        self.register_outputs({})
 
     def _role(self, purpose: Purpose, role_name: str, description: str, policy: pulumi.Input[str]) -> iam.Role:
-        principals = [*self._args.principals, *(self._args.evidence_principals if purpose == "evidence" else ())]
         role = iam.Role(
             purpose,
             name=role_name,
             description=description,
-            assume_role_policy=json.dumps(operator_trust_policy(principals)),
+            assume_role_policy=json.dumps(operator_trust_policy(self._args.principals[purpose])),
             tags=self._args.tags,
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -49,8 +49,10 @@ class Settings:
     role_name: str
     protect: bool  # True: Pulumi refuses to delete or replace buckets, the workers' role and the log group
     trusted_principals: tuple[str, ...] = ()  # ARNs that may assume the workers' role besides EC2 instances
-    operator_principals: tuple[str, ...] = ()  # ARNs that may assume the operators' roles; none: there are none
-    evidence_principals: tuple[str, ...] = ()  # ARNs that may only copy evidence into the backups bucket
+    # ARNs that may assume the role that looks, the one that archives, the one that copies evidence; none: no such role
+    operator_principals: tuple[str, ...] = ()
+    retirement_principals: tuple[str, ...] = ()
+    evidence_principals: tuple[str, ...] = ()
     kms_key_arn: str | None = None  # None: the buckets are encrypted with S3's own keys
     inventory: bool = False  # True: S3 writes a daily list of the certificates into the backups bucket
     pager: Endpoint | None = None  # critical incidents
@@ -74,7 +76,8 @@ def read_settings(stack: str, config: pulumi.Config) -> Settings:
         protect=reader.truth("protect"),
         trusted_principals=reader.principals("trustedPrincipals"),
         operator_principals=reader.principals("operatorPrincipals"),
-        evidence_principals=reader.evidence_principals(environment),
+        retirement_principals=reader.backups_principals("retirementPrincipals", environment),
+        evidence_principals=reader.backups_principals("evidencePrincipals", environment),
         kms_key_arn=reader.optional_text("kmsKeyArn", KEY_ARN, "the ARN of a KMS key"),
         inventory=reader.inventory(environment),
         pager=reader.endpoint("pagerEndpoint"),
@@ -113,13 +116,10 @@ class _Reader:
             raise self._error(key, "is true, and the lists go to the backups bucket of production: remove it")
         return wanted
 
-    def evidence_principals(self, environment: Deployment) -> tuple[str, ...]:
-        key = "evidencePrincipals"
+    def backups_principals(self, key: str, environment: Deployment) -> tuple[str, ...]:
         named = self.principals(key)
         if named and environment != "production":
-            raise self._error(key, "is set, and the bucket that takes the evidence is production's: remove it")
-        if named and not self.principals("operatorPrincipals"):
-            raise self._error(key, "is set, and without operatorPrincipals there is no role to assume: set that, too")
+            raise self._error(key, "is set, and the bucket that its role writes into is production's: remove it")
         return named
 
     def endpoint(self, key: str) -> Endpoint | None:

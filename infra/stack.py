@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cutover.alarm_table import Severity
     from cutover.plan import Plan
+    from infra.operators import Purpose
     from infra.settings import Endpoint, Settings
 
 
@@ -46,8 +47,7 @@ class Stack:
         pulumi.export("logGroup", telemetry.log_group.name)
         access = self._access(telemetry)
         self._stores(access)
-        if settings.operator_principals:  # a role that nobody is trusted with cannot exist
-            self._operators(telemetry)
+        self._operators(telemetry)
         self._monitoring()
 
     def _kept(self) -> pulumi.ResourceOptions:
@@ -78,7 +78,7 @@ class Stack:
             settings.certificate_bucket, settings.tags, self.lifecycle_rules, settings.kms_key_arn
         )
         if settings.backups_bucket is not None:
-            backups = dataclasses.replace(certificates, bucket_name=settings.backups_bucket)
+            backups = dataclasses.replace(certificates, bucket_name=settings.backups_bucket, keeps_evidence=True)
             if settings.inventory:
                 source = InventorySource(settings.certificate_bucket, access.account_id)
                 backups = dataclasses.replace(backups, inventory_from=source)
@@ -94,20 +94,27 @@ class Stack:
 
     def _operators(self, telemetry: Telemetry) -> None:
         settings = self.settings
+        principals: dict[Purpose, Sequence[str]] = {
+            "readonly": settings.operator_principals,
+            "retirement": settings.retirement_principals,
+            "evidence": settings.evidence_principals,
+        }
+        if not any(principals.values()):  # a role that nobody is trusted with cannot exist
+            return
         operators = OperatorAccess(
             "operator-access",
             OperatorAccessArgs(
                 names=self.table.deployments[settings.environment],
                 bucket_name=settings.certificate_bucket,
                 backups_bucket=settings.backups_bucket,
-                principals=settings.operator_principals,
+                principals=principals,
                 log_group_arn=telemetry.log_group.arn,
                 tags=settings.tags,
                 kms_key_arn=settings.kms_key_arn,
-                evidence_principals=settings.evidence_principals,
             ),
         )
-        pulumi.export("readonlyRoleArn", operators.readonly_role.arn)
+        if operators.readonly_role is not None:
+            pulumi.export("readonlyRoleArn", operators.readonly_role.arn)
         if operators.retirement_role is not None:
             pulumi.export("retirementRoleArn", operators.retirement_role.arn)
         if operators.evidence_role is not None:

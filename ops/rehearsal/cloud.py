@@ -52,7 +52,7 @@ def _settings(lab: Lab, deployment: str) -> dict[str, Any]:
     roles = {name: credentials.role_arn(lab.machines_user_arn, each.role) for name, each in DEPLOYMENTS.items()}
     settings = {"trustedPrincipals": [lab.machines_user_arn], "operatorPrincipals": [roles[deployment]]}
     if plan.load().deployments[deployment].evidence_role:  # type: ignore[index]  # a name of the table
-        settings["evidencePrincipals"] = [arn for name, arn in roles.items() if name != deployment]
+        settings |= {"retirementPrincipals": [roles[deployment]], "evidencePrincipals": list(roles.values())}
     return settings | {"protect": False}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cutover import plan
+from infra.access import policy_document
 from rehearsal import aws_stand_in, monitoring_stand_in
 from rehearsal.pager import Pager, Settings
 from rehearsal.provider import MonitoringPlace, serving
 from rehearsal.provider.kept import KeptResources
+from rehearsal.provider.resource import ACCOUNT
 from rehearsal.pulumi_stack import PulumiStack
 from rehearsal.service_process import free_port
 
@@ -42,6 +46,7 @@ class Deployed(Account):
 
     staging: PulumiStack
     production: PulumiStack
+    operator: AwsStandIn  # with the keys of the user who may assume the operators' roles
 
 
 @contextmanager
@@ -75,21 +80,32 @@ def pager_url(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Ite
             pager.shutdown()
 
 
+def operator_of(aws: AwsStandIn) -> tuple[str, AwsStandIn]:
+    """A new user who may assume what trusts them: their ARN, and the account with their keys."""
+    iam = aws.iam()
+    arn = iam.create_user(UserName="operator")["User"]["Arn"]
+    policy = policy_document({"Action": "sts:AssumeRole", "Resource": "*"})
+    iam.put_user_policy(UserName="operator", PolicyName="AssumeRoles", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+    return arn, dataclasses.replace(aws, access_key=key["AccessKeyId"], secret_key=key["SecretAccessKey"])
+
+
 @pytest.fixture(scope="session")
 def deployed(account: Account, pager_url: str, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     """Both stacks, raised at the same time in one account as the rehearsal does it."""
     directory = tmp_path_factory.mktemp("pulumi")
     root = [account.aws.sts().get_caller_identity()["Arn"]]
-    everyone = {"trustedPrincipals": root, "operatorPrincipals": root}
+    operator, keys = operator_of(account.aws)  # root as a principal would be the whole account
+    everyone = {"trustedPrincipals": root, "operatorPrincipals": [operator]}
     endpoints = {"pagerEndpoint": pager_url}
     staging = PulumiStack("staging", directory, account.provider_port, everyone, secrets=endpoints)
-    production = PulumiStack(
-        "production", directory, account.provider_port, everyone | {"inventory": True}, secrets=endpoints
-    )
+    workers = f"arn:aws:iam::{ACCOUNT}:role/{plan.load().deployments['production'].role}"
+    own = {"inventory": True, "retirementPrincipals": [operator], "evidencePrincipals": [operator, workers]}
+    production = PulumiStack("production", directory, account.provider_port, everyone | own, secrets=endpoints)
     with ThreadPoolExecutor(2) as both:
         for _ in both.map(PulumiStack.up, (staging, production)):
             pass
-    return Deployed(account.aws, account.provider_port, account.monitoring, account.kept, staging, production)
+    return Deployed(account.aws, account.provider_port, account.monitoring, account.kept, staging, production, keys)
 
 
 @pytest.fixture

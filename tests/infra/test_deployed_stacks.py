@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.access import POLICY_NAME, TELEMETRY_POLICY_NAME, certificate_access_policy
+from infra.access import POLICY_NAME, TELEMETRY_POLICY_NAME, certificate_access_policy, policy_document
 from rehearsal.provider.resource import ACCOUNT
 from rehearsal.pulumi_stack import PulumiError
 
@@ -120,7 +120,8 @@ RECORD = "evidence/staging/000001-step-1-PASS.json"
 def session(deployed: Deployed, role: str) -> AwsStandIn:
     stack, output = ROLES[role]
     stacks = {"staging": deployed.staging, "production": deployed.production}
-    return deployed.aws.with_role(stacks[stack].outputs()[output])
+    who = deployed.aws if output == "roleArn" else deployed.operator
+    return who.with_role(stacks[stack].outputs()[output])
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +300,22 @@ def test_workers_do_not_become_operators(deployed: Deployed, sessions: dict[str,
     """A worker that is taken over assumes the role that may write into the backups."""
     with pytest.raises(ClientError, match="AccessDenied"):
         sessions["production's workers"].with_role(deployed.production.outputs()["retirementRoleArn"])
+
+
+def test_machines_that_copy_evidence_become_nothing_else(deployed: Deployed, sessions: dict[str, AwsStandIn]) -> None:
+    """The data host is a worker's machine, too: whoever takes the application over archives, or reads all alarms."""
+    outputs, iam = deployed.production.outputs(), deployed.aws.iam()
+    anything = policy_document({"Action": "sts:AssumeRole", "Resource": "*"})  # the trust alone decides, as on AWS
+    role, name = "deltacrown-s3-access", "AssumeAnything"
+    iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(anything))
+    try:
+        workers = sessions["production's workers"]
+        workers.with_role(outputs["evidenceRoleArn"]).s3().list_objects_v2(Bucket=BACKUPS, Prefix="evidence/")
+        for other in ("retirementRoleArn", "readonlyRoleArn"):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                workers.with_role(outputs[other])
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName=name)
 
 
 def test_the_role_has_no_way_into_iam(deployed: Deployed) -> None:

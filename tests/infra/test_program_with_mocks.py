@@ -22,7 +22,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TABLE = plan.load()
 STACKS = ["staging", "production"]
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+PRINCIPALS = {  # the one role that each setting lets somebody into
+    "operatorPrincipals": "deltacrown-cutover-readonly",
+    "retirementPrincipals": "deltacrown-cutover-retirement",
+    "evidencePrincipals": "deltacrown-cutover-evidence",
+}
 OPERATORS = {"operatorPrincipals": ["arn:aws:iam::123456789012:role/operators"]}
+ALL_OPERATORS = dict.fromkeys(PRINCIPALS, OPERATORS["operatorPrincipals"])
 EVERYTHING = OPERATORS | {"chatEndpoint": "https://chat.example.com/told-to-nobody", "kmsKeyArn": KEY}
 BUCKETS = {
     "staging": ["deltacrown-certificates-staging"],
@@ -106,7 +112,7 @@ def run_program(stack: str, settings: dict[str, Any] | None = None) -> list[pulu
 def everything(request: pytest.FixtureRequest) -> list[pulumi.runtime.MockResourceArgs]:
     """A stack with every optional setting."""
     stack: str = request.param
-    return run_program(stack, EVERYTHING | ({"inventory": True} if stack == "production" else {}))
+    return run_program(stack, EVERYTHING | (ALL_OPERATORS | {"inventory": True} if stack == "production" else {}))
 
 
 def inputs_of(resources: list[pulumi.runtime.MockResourceArgs], kind: str) -> list[dict[str, Any]]:
@@ -216,7 +222,7 @@ def test_the_rules_for_policies_refuse(statement: dict[str, Any], fault: str) ->
 
 def test_a_key_encrypts_every_bucket_and_every_role_may_use_it() -> None:
     """Certificates are under a KMS key, and workers, checks or the retirement get 403 for each of them."""
-    resources = run_program("production", OPERATORS | {"kmsKeyArn": KEY})
+    resources = run_program("production", ALL_OPERATORS | {"kmsKeyArn": KEY})
     kind = "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
     encryption = [inputs["rules"] for inputs in inputs_of(resources, kind)]
     by_key = {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}
@@ -241,27 +247,39 @@ def test_lists_are_made_only_if_asked_for() -> None:
     assert (inventory["includedObjectVersions"], inventory["filter"]) == ("Current", {"prefix": "certificates/"})
     destination = inventory["destination"]["bucket"]
     assert (destination["accountId"], destination["prefix"]) == ("123456789012", "inventory")
-    (policy,) = (
-        json.loads(each["policy"])
-        for each in inputs_of(resources, "aws:s3/bucketPolicy:BucketPolicy")
-        if each["bucket"] == "deltacrown-backups"
-    )
-    assert [each["Sid"] for each in policy["Statement"]] == ["DenyPlainHttp", "TakeInventory"]
+    assert statements(resources)["deltacrown-backups"] == ["DenyPlainHttp", "TakeInventory", "KeepRecords"]
 
 
-@pytest.mark.parametrize(("stack", "roles"), [("staging", 2), ("production", 4)])
-def test_operators_have_roles_only_if_someone_is_trusted(stack: str, roles: int) -> None:
-    """A role is made for nobody, or staging has one that may write into production's backups."""
-    assert len(inputs_of(run_program(stack), "aws:iam/role:Role")) == 1
-    assert len(inputs_of(run_program(stack, OPERATORS), "aws:iam/role:Role")) == roles
+def statements(resources: list[pulumi.runtime.MockResourceArgs]) -> dict[str, list[str]]:
+    """What each bucket's policy says, by the names of its statements."""
+    policies = inputs_of(resources, "aws:s3/bucketPolicy:BucketPolicy")
+    return {each["bucket"]: [said["Sid"] for said in json.loads(each["policy"])["Statement"]] for each in policies}
 
 
-def test_a_data_host_of_staging_is_trusted_with_the_evidence_alone() -> None:
-    """To copy its records it would be let at production's certificates, too."""
-    staging = "arn:aws:iam::123456789012:role/deltacrown-s3-access-staging"
-    resources = run_program("production", OPERATORS | {"evidencePrincipals": [staging]})
-    roles = inputs_of(resources, "aws:iam/role:Role")
-    assert [role["name"] for role in roles if staging in role["assumeRolePolicy"]] == ["deltacrown-cutover-evidence"]
+def test_the_bucket_of_the_evidence_keeps_its_records() -> None:
+    """Whoever may store a record may store another one over it; certificates are replaced by right."""
+    assert statements(run_program("production")) == {
+        "deltacrown-backups": ["DenyPlainHttp", "KeepRecords"],
+        "deltacrown-certificates-prod": ["DenyPlainHttp"],
+    }
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_operators_have_roles_only_if_someone_is_trusted(stack: str) -> None:
+    """A role is made for nobody, or the rehearsal of a stack without operators registers a part that holds nothing."""
+    resources = run_program(stack)
+    assert len(inputs_of(resources, "aws:iam/role:Role")) == 1
+    assert "deltacrown:access:OperatorAccess" not in {resource.typ for resource in resources}
+
+
+@pytest.mark.parametrize("setting", PRINCIPALS)
+def test_each_setting_lets_into_one_role(setting: str) -> None:
+    """A data host that copies evidence, and whose workers share its role, could read everything, or archive."""
+    machines = "arn:aws:iam::123456789012:role/machines"
+    roles = inputs_of(run_program("production", ALL_OPERATORS | {setting: [machines]}), "aws:iam/role:Role")
+    assert [role["name"] for role in roles if machines in role["assumeRolePolicy"]] == [PRINCIPALS[setting]]
+    alone = inputs_of(run_program("production", {setting: [machines]}), "aws:iam/role:Role")
+    assert {role["name"] for role in alone} == {"deltacrown-s3-access", PRINCIPALS[setting]}
 
 
 def told(resource: dict[str, Any]) -> tuple[list[str], list[str]]:

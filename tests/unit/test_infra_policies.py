@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.access import certificate_access_policy, key_policy, telemetry_policy, trust_policy
-from infra.certificate_store import inventory_policy, tls_only_policy
+from infra.certificate_store import inventory_policy, kept_records_statement, tls_only_policy
 from infra.oncall import topic_policy
 from infra.operators import evidence_policy, operator_trust_policy, readonly_policy, retirement_policy
 
@@ -115,6 +115,16 @@ def test_the_evidence_role_stores_records_and_takes_none_away() -> None:
         "RecordList": (["s3:ListBucket"], "arn:aws:s3:::backups"),
     }
     assert policy["Statement"][1]["Condition"] == {"StringLike": {"s3:prefix": "evidence/*"}}
+
+
+def test_a_record_is_stored_over_no_other() -> None:
+    """The evidence's role replaces the record that tells of it; or it can store none at all, being asked too much."""
+    statement = kept_records_statement("backups")
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "s3:PutObject")
+    assert statement["Resource"] == "arn:aws:s3:::backups/evidence/*"
+    # Parts of an upload make no object, and S3 takes no If-None-Match with them.
+    asked = {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
+    assert statement["Condition"] == asked
 
 
 def test_lists_come_from_one_bucket_of_this_account() -> None:

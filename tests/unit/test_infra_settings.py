@@ -32,11 +32,12 @@ def settings(stack: str, values: dict[str, str], secrets: tuple[str, ...] = SECR
 def test_good_settings_are_read() -> None:
     """A setting that is read wrongly reaches AWS unnoticed."""
     workers, operators = "arn:aws:iam::123456789012:role/workers", "arn:aws:iam::123456789012:role/operators"
-    data_host = "arn:aws:iam::123456789012:role/staging"
+    archiver, data_host = "arn:aws:iam::123456789012:role/archiver", "arn:aws:iam::123456789012:role/staging"
     key, chat = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab", "http://10.0.0.1/hook"
     values = {
         "trustedPrincipals": json.dumps([workers]),
         "operatorPrincipals": json.dumps([operators]),
+        "retirementPrincipals": json.dumps([archiver]),
         "evidencePrincipals": json.dumps([data_host]),
         "kmsKeyArn": key,
         "inventory": "true",
@@ -51,6 +52,7 @@ def test_good_settings_are_read() -> None:
         protect=True,
         trusted_principals=(workers,),
         operator_principals=(operators,),
+        retirement_principals=(archiver,),
         evidence_principals=(data_host,),
         kms_key_arn=key,
         inventory=True,
@@ -100,6 +102,7 @@ def test_a_missing_setting_is_named(key: str) -> None:
         ("operatorPrincipals", '["*"]'),
         ("operatorPrincipals", '["arn:aws:iam::123456789012:role/*"]'),  # IAM refuses it, after the buckets are made
         ("evidencePrincipals", '["arn:aws:iam::123456789012:role/a"]'),  # its bucket is production's
+        ("retirementPrincipals", '["arn:aws:iam::123456789012:role/a"]'),
         ("kmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/certificates"),  # a policy on an alias grants nothing
         ("inventory", "daily"),
         ("inventory", "true"),  # the lists go to a bucket that staging does not have
@@ -110,13 +113,6 @@ def test_a_wrong_setting_is_named(key: str, value: str) -> None:
     """A typo becomes a bucket, a role or a trust of its own."""
     with pytest.raises(SettingsError, match=f"deltacrown-cutover:{key} in Pulumi.staging.yaml"):
         settings("staging", STAGING | {key: value})
-
-
-def test_evidence_principals_without_a_role_to_assume_are_refused() -> None:
-    """The role is not made, and the copy is missed on the day on which it is needed."""
-    values = PRODUCTION | {"evidencePrincipals": '["arn:aws:iam::123456789012:role/a"]'}
-    with pytest.raises(SettingsError, match=r"evidencePrincipals in Pulumi\.production\.yaml .*operatorPrincipals"):
-        settings("production", values)
 
 
 @pytest.mark.parametrize("key", SECRETS)
