@@ -317,7 +317,7 @@ def test_retirement_that_fetched_nothing_is_inconclusive() -> None:
 def test_a_week_whose_last_day_asked_for_no_local_copies_is_inconclusive() -> None:
     """A day's record of mode settled, or of an earlier release, says nothing of them."""
     criteria = [each for each in TODAY["criteria"] if each["criterion"] != "local_copies_present"]
-    soak = {"days": 7, "counts": {"cert.s3.save.success": 2000}}
+    soak = {"days": 7, "counts": {"cert.s3.save.success": 2000}, "gaps": []}
     found = verdicts(9, "week", soak=soak, day={"criteria": criteria})
     assert found.pop("local_copies_present") is Verdict.INCONCLUSIVE
     assert set(found.values()) == {Verdict.PASS}
