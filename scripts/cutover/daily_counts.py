@@ -42,9 +42,12 @@ class Counted:
     gaps: Sequence[Gap] = ()
 
     def a_day(self, metric: str, time_scale: float) -> int:
-        """How many lines of this name that is in a day, of a rehearsal in one of its days; rounded up."""
-        days = (self.until - self.since) * time_scale / timedelta(days=1)
-        return math.ceil(self.counts.get(metric, 0) / days) if days > 0 else 0
+        """How many lines of this name that is in a day, of a rehearsal in one of its days; rounded up.
+
+        Less than an hour counts as one: a second check right after the first would make a day's bill of one burst.
+        """
+        span = max((self.until - self.since) * time_scale, timedelta(hours=1))
+        return math.ceil(self.counts.get(metric, 0) * (timedelta(days=1) / span))
 
     def document(self) -> dict[str, Any]:
         """As the record of the day has it."""

@@ -72,7 +72,7 @@ def test_journals_that_are_none_are_not_counted(text: str, sentence: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("hours", "scale", "expected"), [(24, 1, 100), (12, 1, 200), (48, 1, 50), (1, 24, 100), (0, 1, 0)]
+    ("hours", "scale", "expected"), [(24, 1, 100), (12, 1, 200), (48, 1, 50), (1, 24, 100), (0, 1, 2400)]
 )
 def test_requests_are_told_by_the_day(hours: int, scale: float, expected: int) -> None:
     """Two checks a day would halve the month's requests."""
