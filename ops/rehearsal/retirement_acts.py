@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cutover import local_files
+from cutover.evidence import grace
 from rehearsal import deployed_site as site
 from rehearsal import playbook, step_acts
 from rehearsal.claims import ClaimError
@@ -30,7 +31,6 @@ PRODUCTION = DEPLOYMENTS["production"]
 DATA_HOST = site.FIRST_MACHINE["production"]
 # Seconds that a day takes: several daily checks, of which one takes some three seconds on a busy machine.
 SOAK_DAY, GRACE_DAY = 10, 6
-DAY = 86400
 PATIENCE = 2.0  # a count that an incident started again is waited for once more
 POLL_SECONDS = 1.0
 READY = "Everything is ready: the step may act"
@@ -40,19 +40,20 @@ PHRASE = re.compile(r"-e approval=(put-aside-\d+-certificates-of-production)")
 
 def soak(lab: Lab, claims: Claims) -> None:
     """Plays step 9: seven days with the data host's own daily check, then the verdict."""
-    scale = DAY / SOAK_DAY
+    scale = f"{grace.DAY_SECONDS / SOAK_DAY:g}"
     with claims.prove("the data host seals seven daily checks by itself") as claim, _days_pass(lab):
         claim.proof = _seven_days(lab, scale)
-        step_acts.play(claims, 9, "-e", f"time_scale={scale:g}")
+        step_acts.play(claims, 9, "-e", f"time_scale={scale}")
 
 
 def retire(lab: Lab, claims: Claims) -> None:
     """Plays step 10: the days of grace, a run that asks for the approval, and one that has it."""
-    compressed = ("-e", f"time_scale={DAY / GRACE_DAY:g}")
+    scale = f"{grace.DAY_SECONDS / GRACE_DAY:g}"
+    compressed = ("-e", f"time_scale={scale}")
     before = _local_files()
     with _days_pass(lab):
         with claims.prove("thirty days of grace pass, each with its daily check") as claim:
-            claim.proof = _grace(lab, compressed[1].partition("=")[2])
+            claim.proof = _grace(lab, scale)
         with claims.prove("without approval step 10 proves every object, says the phrase, and moves nothing") as claim:
             claim.proof = phrase = _phrase(playbook.run("go-live-step10.yml", *compressed, log_directory=LOGS))
             if missing := before - _local_files():
@@ -76,9 +77,9 @@ def _phrase(refused: PlaybookRun) -> str:
     return found[1]
 
 
-def _seven_days(lab: Lab, scale: float) -> str:
+def _seven_days(lab: Lab, scale: str) -> str:
     deadline = time.monotonic() + PATIENCE * 8 * SOAK_DAY
-    while (found := _evidence(lab, f"soak --time-scale {scale:g}"))["days"] < found["wanted"]:
+    while (found := _evidence(lab, f"soak --time-scale {scale}"))["days"] < found["wanted"]:
         if time.monotonic() > deadline:
             raise ClaimError(f"{found['days']} of {found['wanted']} days in time; {found['reason']}")
         time.sleep(POLL_SECONDS)

@@ -24,10 +24,8 @@ _ELSE = re.compile(r"\b[Ss]teps? \d+|[*/] (?:100|3600)\b|\brc(?: \| default\(\d\
 _ELSE_KEYS = {"step_number": "a step's own number", "data_command_accepts": "exit codes"}
 # (file, key, number): why the number there is another one than the table's.
 ALLOWED = {
-    ("emergency-rollback.yml", "ansible_ssh_args", 5): "seconds until a dead machine is given up",
-    ("emergency-rollback.yml", "ansible_ssh_args", 2): "as above",
-    ("parts/put_copies_back.yml", "ansible_ssh_args", 5): "seconds until a dead machine is given up",
-    ("parts/put_copies_back.yml", "ansible_ssh_args", 2): "as above",
+    ("vars/emergency.yml", "emergency_ssh_args", 5): "seconds until a dead machine is given up",
+    ("vars/emergency.yml", "emergency_ssh_args", 2): "as above",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 2): "standard error",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 3): "lines of what it said",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 30): "seconds that the emergency waits for it",
