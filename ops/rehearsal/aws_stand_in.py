@@ -38,6 +38,22 @@ RECORD_NAME = f"{STEM}.json"
 CERTIFICATE_NAME = "aws-stand-in.pem"
 CERTIFICATE_DAYS = 30  # a new one is made at each start
 KEY_NAME = "aws-stand-in.key"
+REQUESTS_NAME = f"{STEM}-requests.tsv"
+# The program has no setting for its server's access log. A line each: method, path without the query (which may hold a
+# signature), status and user agent.
+_COUNTED = r"""
+import logging, os, sys
+from hypercorn.config import Config
+from ministack.app import main
+log = logging.getLogger("requests")
+log.setLevel(logging.INFO)
+log.propagate = False
+os.umask(0o077)
+log.addHandler(logging.FileHandler(sys.argv.pop()))
+Config.accesslog = log
+Config.access_log_format = "%(m)s\t%(U)s\t%(s)s\t%(a)s"
+main()
+"""
 
 
 class AwsStandInError(RuntimeError):
@@ -125,7 +141,7 @@ def start(
     access_key = "AKIA" + "".join(secrets.choice(string.ascii_uppercase) for _ in range(16))
     secret_key = secrets.token_urlsafe(30)
     environment = _environment(directory, host, port, access_key, secret_key)
-    process = service.launch([*command_prefix, str(_program())], environment)
+    process = service.launch([*command_prefix, *_program(directory)], environment)
     stand_in = AwsStandIn(f"https://{host}:{port}", access_key, secret_key, process.pid, ca_file=str(certificate))
     service.record(dataclasses.asdict(stand_in))
     service.wait(process, lambda: _is_ready(stand_in), stand_in.endpoint_url)
@@ -170,12 +186,13 @@ def clean_session() -> boto3.Session:
     return boto3.Session(botocore_session=own)
 
 
-def _program() -> Path:
+def _program(directory: Path) -> list[str]:
+    """The stand-in's command: its own program, in its own Python, with one line a request in REQUESTS_NAME."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    program = cache / "deltacrown-cutover" / "aws-stand-in" / "bin" / "ministack"
-    if not program.exists():
-        raise AwsStandInError(f"The AWS stand-in is not installed at {program}: run `make setup`.")
-    return program
+    python = cache / "deltacrown-cutover" / "aws-stand-in" / "bin" / "python"
+    if not python.exists():
+        raise AwsStandInError(f"The AWS stand-in is not installed at {python}: run `make setup`.")
+    return [str(python), "-c", _COUNTED, str(directory / REQUESTS_NAME)]
 
 
 def _environment(directory: Path, host: str, port: int, access_key: str, secret_key: str) -> dict[str, str]:

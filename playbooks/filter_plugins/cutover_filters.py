@@ -30,7 +30,7 @@ _PROBLEMS_TOLD = 3  # in a verdict's sentence; the evidence has them all
 
 def cutover_step(number: int) -> dict[str, Any]:
     """A step of ops/cutover.yml, with `from_flags` and `to_flags` as the machine script takes them."""
-    from cutover import plan
+    from cutover import plan, rollback_table
 
     try:
         table = plan.load()
@@ -46,6 +46,9 @@ def cutover_step(number: int) -> dict[str, Any]:
         "to": step.to_mode,
         "from_flags": fleet.triple(table.modes[step.from_mode].flags),
         "to_flags": fleet.triple(table.modes[step.to_mode].flags),
+        "starts_from": [fleet.joined(flags) for flags in rollback_table.starts_from(table, number)],
+        "to_reads_s3": table.modes[step.to_mode].read_primary,
+        "turns_on": rollback_table.turns_on(table, number),
         "batches": step.batches,
         "marks": step.marks_rows,
         "soak": table.soak.model_dump(mode="json"),
@@ -233,6 +236,70 @@ def rollback_objective_seconds(_scenario: str) -> int:
     return plan.load().rollback.objective_seconds
 
 
+def rollback_limits(_scenario: str) -> dict[str, Any]:
+    """What the table says of a rollback: `validation_seconds`, `audit_seconds` and the rest of its part `rollback`."""
+    from cutover import plan
+
+    return plan.load().rollback.model_dump()
+
+
+def needs_audit(scenario: str) -> bool:
+    """Whether no step turns a flag on again after this scenario before an audit of every file has passed."""
+    from cutover import plan
+
+    return plan.load().scenarios[scenario].needs_audit
+
+
+def unaudited_rollback(records: str, number: int) -> str:
+    """Why a step may not turn flags on before an audit, from `cutover evidence list --json`; empty if it may."""
+    from cutover import plan
+    from cutover.evidence import requirements
+
+    return requirements.unaudited_of(plan.load(), records, number)
+
+
+def audit_record(check: Mapping[str, Any], deployment: str) -> dict[str, Any]:
+    """The evidence of an audit, from the document of `cutover audit`."""
+    from cutover import step_record
+
+    return step_record.of_audit(check, deployment)
+
+
+def downloads_validated(document: Mapping[str, Any]) -> dict[str, str]:
+    """What `cutover downloads` says after a rollback, for its report."""
+    from cutover import rollback_validation
+
+    return rollback_validation.downloads(document)
+
+
+def upload_validated(worker: Sequence[Mapping[str, Any]], copies: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Where a new certificate is, against what its worker's processes hold, for the report of a rollback."""
+    from cutover import plan, rollback_validation
+
+    return rollback_validation.upload(plan.load(), worker, copies)
+
+
+def journals_validated(journals: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Whether workers logged what the flags that they were proven to hold forbid, for the report of a rollback."""
+    from cutover import plan, rollback_validation
+
+    return rollback_validation.journals(plan.load(), journals, rollback_validation.proven(hosts))
+
+
+def resolution(audit: Mapping[str, Any], deployment: str, data_host: str, environment_file: str) -> list[str]:
+    """The runbook's resolution of an inconsistency, as commands, for what an audit's record found."""
+    from cutover import rollback_validation
+
+    return rollback_validation.resolution(audit.get("audit"), deployment, data_host, environment_file)
+
+
+def way_back(hosts: Sequence[Mapping[str, Any]], scenario: str, deployment: str) -> list[str]:
+    """What to run after a rollback of these machines, a sentence each."""
+    from cutover import plan, rollback_validation
+
+    return rollback_validation.way_back(plan.load(), hosts, scenario, deployment)
+
+
 def drill_downloads(_deployment: str) -> int:
     """How many certificates are downloaded after a drill."""
     from cutover import plan
@@ -346,4 +413,13 @@ class FilterModule:
             "worker_of": fleet.worker_of,
             "workers_on": fleet.workers_on,
             "workers_to_return": fleet.workers_to_return,
+            "audit_record": audit_record,
+            "downloads_validated": downloads_validated,
+            "journals_validated": journals_validated,
+            "needs_audit": needs_audit,
+            "resolution": resolution,
+            "rollback_limits": rollback_limits,
+            "unaudited_rollback": unaudited_rollback,
+            "upload_validated": upload_validated,
+            "way_back": way_back,
         }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from cutover.plan import FlagName, Mode
 
@@ -19,6 +19,7 @@ __all__ = [
     "flags_proven",
     "held",
     "inventory_problem",
+    "joined",
     "machine_report",
     "mode_named",
     "not_returned",
@@ -83,7 +84,12 @@ def unknown_workers(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[s
 
 def triple(flags: Mapping[FlagName, bool]) -> str:
     """The flags as the machine script takes them: dual write, read primary, backfill."""
-    return ",".join(str(value).lower() for value in flags.values())
+    return joined(flags.values())
+
+
+def joined(values: Iterable[bool]) -> str:
+    """The same of the three values in this order."""
+    return ",".join(str(value).lower() for value in values)
 
 
 def mode_named(modes: Mapping[str, Mode], flags: str) -> str | None:
@@ -209,7 +215,7 @@ def strays(
     hosts: Mapping[str, Mapping[str, Any]],
     switched: Sequence[str],
     flags: str,
-    former: str,
+    former: Sequence[str],
 ) -> list[str]:
     """What a running step did not do to its workers, a sentence each: somebody else restarted, added or broke them.
 
@@ -227,7 +233,7 @@ def strays(
         machine = result["item"]
         failures += _unseen(result, hosts)
         for process in _processes(result):
-            wanted = (flags,) if (machine, process["worker"]) in ours else (flags, former)
+            wanted = (flags,) if (machine, process["worker"]) in ours else (flags, *former)
             failures += [f"{machine}: {text}" for text in processes_not_holding([process], *wanted)]
     return failures
 
@@ -301,7 +307,13 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         lines.append(
             f"{name}: {'done' if done else 'NOT DONE'}, {count} of {len(report['processes'])} processes proven"
             f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}"
+            f"{'; stopped ' + ', '.join(report['stopped']) if report.get('stopped') else ''}"
         )
+        if report.get("running"):
+            units = ", ".join(report["running"])
+            failed.append(
+                f"{name}: {units} still runs: kill it there by its pid (systemctl status deltacrown-backfill)"
+            )
         if not done:
             failed.append(f"{name}: {_why_not_done(report, result.get('stdout', ''))}")
     return {"lines": lines, "failed": failed, "proven": proven}

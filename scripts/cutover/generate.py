@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticUndefined
 
-from cutover import names
+from cutover import names, rollback_table
 from cutover.alarm_table import HOUR
 from cutover.alarms.scenario import Described, Event, Expectations, Phase, Scenario, SentAt, StateAt
 from cutover.exit_codes import CommandError
@@ -71,6 +72,11 @@ def _script_table(plan: plan_module.Plan) -> str:
         values = ",".join(_flag_text(scenario.sets.get(flag)) for flag in plan.flags)
         lines.append(f"    {name}) echo {values} ;;")
     lines += ["    *) return 1 ;;", "    esac", "}"]
+    lines += ["scenario_units() { # what works only while a flag is on that the scenario turns off", "    case $1 in"]
+    for name, scenario in plan.scenarios.items():
+        lines.append(f"    {name}) echo '{' '.join(rollback_table.units(plan, scenario.sets))}' ;;")
+    first = [name for name, scenario in plan.scenarios.items() if scenario.stops_units_first]
+    lines += ["    esac", "}", f"units_first='{' '.join(first)}' # scenarios that stop them before the flags are set"]
     return "\n".join(lines)
 
 
@@ -87,8 +93,31 @@ def _scenarios_table(plan: plan_module.Plan) -> str:
     rows = []
     for name, scenario in plan.scenarios.items():
         turned_off = ", ".join(f"`{plan.flags[flag].variable}`" for flag in scenario.sets)
-        rows.append([f"`{name}`", scenario.title, turned_off, scenario.runbook])
-    return _markdown(["scenario", "when", "turns off", "in the runbook"], rows)
+        stopped = ", ".join(f"`{unit}`" for unit in rollback_table.units(plan, scenario.sets)) or "nothing"
+        when = ", before the flags" if scenario.stops_units_first else ""
+        rows.append([f"`{name}`", scenario.title, turned_off, f"{stopped}{when}", scenario.runbook])
+    return _markdown(["scenario", "when", "turns off", "stops on the data host", "in the runbook"], rows)
+
+
+def _outcomes_table(plan: plan_module.Plan) -> str:
+    rows = []
+    for flags in rollback_table.STATE_FLAGS:
+        ends = (rollback_table.outcome(plan, scenario, flags).state.name for scenario in plan.scenarios)
+        held = ", ".join(_flag_text(value) for value in flags)
+        rows.append([f"`{rollback_table.state_of(plan, flags).name}` ({held})", *(f"`{end}`" for end in ends)])
+    return _markdown(["the processes hold", *(f"after `{name}`" for name in plan.scenarios)], rows)
+
+
+def _states_table(plan: plan_module.Plan) -> str:
+    rows = {}
+    for scenario, flags in itertools.product(plan.scenarios, rollback_table.STATE_FLAGS):
+        end = rollback_table.outcome(plan, scenario, flags)
+        steps = (rollback_table.resuming_step(plan, deployment, end.flags) for deployment in plan.deployments)
+        back = (f"step {step}" if step else "" for step in steps)
+        calls = ", ".join(sorted(end.calls)) or "none"
+        rows[end.state.name] = [f"`{end.state.name}`", end.state.writes, end.state.reads, calls, *back]
+    header = ["state", "new uploads go to", "reads come from", "S3 calls of the application"]
+    return _markdown([*header, *(f"way back in {deployment}" for deployment in plan.deployments)], list(rows.values()))
 
 
 def _steps_table(plan: plan_module.Plan) -> str:
@@ -219,6 +248,8 @@ _PARTS = [
     ),
     _markdown_part("ops/runbook.md", "modes", _modes_table),
     _markdown_part("ops/runbook.md", "scenarios", _scenarios_table),
+    _markdown_part("ops/runbook.md", "where a scenario leads", _outcomes_table),
+    _markdown_part("ops/runbook.md", "states after a rollback", _states_table),
     _markdown_part("ops/runbook.md", "steps", _steps_table),
     _markdown_part("ops/runbook.md", "incidents", _incidents_table),
     _markdown_part("ops/runbook.md", "contacts", _contacts_table),

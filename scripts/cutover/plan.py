@@ -14,12 +14,24 @@ from cutover.alarm_table import Alarm, Bound, Budget, Count, Incident, Severity,
 from cutover.data_tool_table import DataTools  # noqa: TC001 - pydantic reads the annotation
 from cutover.exit_codes import CommandError
 from cutover.preflight_table import Preflight  # noqa: TC001 - pydantic reads the annotation
+from cutover.rollback_table import STATE_FLAGS, Degraded, FlagName, Scenario, states_named
 
-__all__ = ["Bound", "Deployment", "Mode", "Plan", "PlanError", "Scenario", "ServiceLevel", "Step", "Watch", "load"]
+__all__ = [
+    "Bound",
+    "Deployment",
+    "FlagName",
+    "Mode",
+    "Plan",
+    "PlanError",
+    "Scenario",
+    "ServiceLevel",
+    "Step",
+    "Watch",
+    "load",
+]
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[int, Field(ge=0)]
-FlagName = Literal["dual_write", "read_primary", "backfill"]
 Deployment = Literal["staging", "production"]
 Batch = Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^([1-9]\d?|100)%$")]
 
@@ -29,10 +41,16 @@ class PlanError(CommandError, ValueError):
 
 
 class Flag(Table):
-    """One of the application's three feature flags: its environment variable and what it does."""
+    """One of the application's three feature flags: its environment variable and what it does.
+
+    `s3_calls`: S3's operations that the application asks for because of it, by the operation of its METRIC lines.
+    `unit` works only while it is on.
+    """
 
     variable: str = Field(pattern=r"^CERT_S3_[A-Z_]+$")
     purpose: str
+    s3_calls: dict[str, list[str]]
+    unit: Annotated[str, Field(pattern=r"\.service$")] | None = None
 
 
 class Mode(Table):
@@ -48,21 +66,6 @@ class Mode(Table):
     def flags(self) -> dict[FlagName, bool]:
         """The triple, by the flags' names."""
         return {"dual_write": self.dual_write, "read_primary": self.read_primary, "backfill": self.backfill}
-
-
-class Scenario(Table):
-    """What an emergency sets; a flag that `sets` does not name keeps its value."""
-
-    title: str
-    sets: dict[FlagName, bool] = Field(min_length=1)
-    runbook: str
-
-    @model_validator(mode="after")
-    def _only_turns_off(self) -> Self:
-        turned_on = [flag for flag, value in self.sets.items() if value]
-        if turned_on:
-            raise ValueError(f"an emergency may only turn flags off, and this one turns on {', '.join(turned_on)}")
-        return self
 
 
 class ServiceLevel(Table):
@@ -163,6 +166,8 @@ class Rollback(Table):
 
     objective_seconds: Annotated[int, Field(gt=0)]
     drill_downloads: Annotated[int, Field(gt=0)]
+    validation_seconds: Annotated[int, Field(gt=0)]
+    audit_seconds: Annotated[int, Field(gt=0)]
 
 
 class Contact(Table):
@@ -215,6 +220,7 @@ class Plan(Table):
 
     flags: dict[FlagName, Flag]
     modes: dict[str, Mode]
+    degraded: dict[str, Degraded]
     scenarios: dict[str, Scenario]
     rollback: Rollback
     deployments: dict[Deployment, DeploymentNames]
@@ -310,9 +316,10 @@ class Plan(Table):
 
     @model_validator(mode="after")
     def _each_state_has_one_name(self) -> Self:
-        triples = [tuple(mode.flags.values()) for mode in self.modes.values()]
-        if len(set(triples)) != len(triples):
-            raise ValueError("modes: two modes have the same flags")
+        for flags in STATE_FLAGS:
+            names = [state.name for state in states_named(self, flags)]
+            if len(names) != 1:
+                raise ValueError(f"modes, degraded: {flags} must have exactly one name, and has {names}")
         return self
 
     def deployment_of(self, bucket: str) -> Deployment | None:

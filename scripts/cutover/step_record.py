@@ -5,16 +5,19 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cutover import fleet, plan, tool_result
+from cutover import fleet, gates, plan, step_measures, tool_result
 from cutover.evidence import soak_days
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["of", "of_day", "of_rollback", "pages"]
+__all__ = ["of", "of_audit", "of_day", "of_rollback", "pages"]
+
+_CHECK = 5  # the step that compares table and bucket
 
 
 def of(
@@ -125,4 +128,29 @@ def of_rollback(machines: Sequence[Mapping[str, Any]], what: Mapping[str, Any]) 
                 "verdict": "PASS" if proven and seconds <= objective else "FAIL",
             }
         ],
+    }
+
+
+def of_audit(check: Mapping[str, Any], deployment: str) -> dict[str, Any]:
+    """What an audit of every file found: the criteria of step 5, which compares a share of the files, on all of them.
+
+    Args:
+        check: the document of `cutover audit --json`.
+        deployment: whose table and bucket were compared.
+    """
+    measured = step_measures.MEASURES["consistency"](check)
+    results = gates.evaluate(plan.load().steps[_CHECK].criteria, measured)
+    kinds = ("missing", "orphaned", "different", "unmarked_present")
+    found = {kind: len(check[kind]) + check["left_out"].get(kind, 0) for kind in kinds}
+    counted = ", ".join(f"{number} {kind}" for kind, number in found.items() if number)
+    return {
+        "kind": "audit",
+        "deployment": deployment,
+        "who": f"{getpass.getuser()}@{socket.gethostname()}",
+        "ended_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "verdict": check["verdict"],
+        "message": f"{check['sampled']} files compared by SHA-256; {counted or 'none disagrees'}",
+        "marked": check["db_count"],
+        "criteria": [asdict(result) | {"verdict": result.verdict.name} for result in results],
+        "audit": dict(check),
     }

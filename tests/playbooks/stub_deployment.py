@@ -64,6 +64,7 @@ class Deployment:
         for machine in MACHINES:
             made.says(f"machine-{machine}", {"time": "TIME", "tools": "0.1.0 with script aa", "disks": {"/m": ROOMY}})
         made.says("status", made._status(number))
+        made.says("evidence-list", [])
         made.says("evidence-require", {"allowed": True, "reasons": [], "next": ""})
         made.says("alarms-live", {"verdict": "PASS", "alarms": []})
         made.says("doctor", [])

@@ -2,7 +2,8 @@
 """A systemctl for the machine script's unit tests: units are directories, a start makes a process in a made-up /proc.
 
 `state/<worker>/broken` makes starts fail as long as the flags in it are the ones to start with ("*": always);
-`state/<worker>/old` makes the unit come up with the environment it had before.
+`state/<worker>/old` makes the unit come up with the environment it had before. `units/<unit>` is another unit, in the
+state that the file says; one that is `stuck` cannot be stopped. `application-user` is whose the workers are.
 """
 
 from __future__ import annotations
@@ -66,6 +67,20 @@ def start(worker: str) -> bool:
     return True
 
 
+def background() -> None:
+    """What concerns no worker's unit: its state, its end, and whose the workers are."""
+    unit, user = ROOT / "units" / sys.argv[-1], ROOT / "application-user"
+    if "User" in sys.argv:
+        print(user.read_text() if user.exists() else "")
+    elif "ActiveState" in sys.argv:
+        print("active" if unit.exists() else "inactive")
+    elif unit.read_text() != "stuck":
+        unit.unlink()
+    else:
+        time.sleep(30 * (sys.argv[1] == "stop"))
+        sys.exit(1)
+
+
 def main() -> None:
     """Runs one systemctl command."""
     units = [argument for argument in sys.argv if "@" in argument]
@@ -81,6 +96,8 @@ def main() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # the script restarts several workers at once
                 started = [start(worker_of(unit)) for unit in units]
             sys.exit(not all(started))
+        case "show" | "stop" | "kill" if not units or "User" in sys.argv:
+            background()
         case "show":
             wanted = "EnvironmentFiles" in sys.argv
             print("/etc/deltacrown/staging.env (ignore_errors=no)" if wanted else f"/deltacrown/{worker_of(units[0])}")

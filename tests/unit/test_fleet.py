@@ -249,12 +249,12 @@ def test_a_worker_that_the_step_did_not_start_so_is_named(
     first: list[dict[str, Any]], second: list[dict[str, Any]], expected: list[str]
 ) -> None:
     """A deploy in the middle of a soak leaves a fleet that nobody has proven."""
-    assert fleet.strays([told("web1", *first), told("web2", *second)], TWO, ["w1"], DUAL, OFF) == expected
+    assert fleet.strays([told("web1", *first), told("web2", *second)], TWO, ["w1"], DUAL, [OFF]) == expected
 
 
 def test_a_machine_that_does_not_answer_is_named_among_the_strays() -> None:
     results = [{"item": "web1", "unreachable": True}, {"item": "web2", "rc": 2, "stdout": "", "stderr": "no unit"}]
-    assert fleet.strays(results, TWO, ["w1"], DUAL, OFF) == ["web1 cannot be reached", "web2 says: no unit"]
+    assert fleet.strays(results, TWO, ["w1"], DUAL, [OFF]) == ["web1 cannot be reached", "web2 says: no unit"]
 
 
 def test_uploads_count_from_the_last_switch_by_the_slowest_clock() -> None:

@@ -85,7 +85,7 @@ def test_pages_go_to_the_on_call_and_each_severity_to_somebody() -> None:
         (lambda d: d["steps"][2].update({"batches": [1]}), "steps.2"),
         (lambda d: d["steps"][1].update({"batches": ["0%"]}), "steps.1.batches"),
         (lambda d: d["scenarios"]["reads"]["sets"].update({"dual_write": True}), "may only turn flags off"),
-        (lambda d: d["modes"]["settled"].update({"backfill": True}), "two modes have the same flags"),
+        (lambda d: d["modes"]["settled"].update({"backfill": True}), "must have exactly one name"),
         (lambda d: d["steps"][1]["criteria"].update({"server_errors": {"at_most": 0, "below": 1}}), "exactly one of"),
         (lambda d: d["ratios"]["save_fail_ratio"].update({"numerator": ["save_lost"]}), "unknown metrics save_lost"),
         (lambda d: d["rollback_triggers"]["reads"].update({"scenario": "read"}), "no scenario is called 'read'"),

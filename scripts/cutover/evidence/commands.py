@@ -32,8 +32,8 @@ def register(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "evidence",
         help="the chain of records of what was done and measured: append, verify, copy, list, show, require, soak",
-        description="One record a step, daily check, drill, rollback and purge; each holds the SHA-256 of the one "
-        "before, so that none can be changed, removed or reordered without being seen.",
+        description="One record a step, daily check, drill, rollback, audit and purge; each holds the SHA-256 of the "
+        "one before, so that none can be changed, removed or reordered without being seen.",
         epilog="example: cutover evidence require --step 3",
     )
     acts = parser.add_subparsers(required=True, metavar="ACT")

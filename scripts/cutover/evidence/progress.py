@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cutover.evidence.record import PASS
-from cutover.evidence.requirements import Answer, Question, Refusal, judge, newest, undone_by
+from cutover.evidence.requirements import Answer, Question, Refusal, judge, newest, unaudited, undone_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,5 +53,7 @@ def next_step(
         if judges not in chains:
             run = f"cutover evidence require --step {number}  # on the data host of {judges}"
             return Answer(number, (Refusal(f"the evidence of {judges} is not in this report", run),))
-        return judge(Question(table, number, chains[judges], now, time_scale))
+        answer = judge(Question(table, number, chains[judges], now, time_scale))
+        refusal = unaudited(table, chains[step.deployment], number)
+        return Answer(number, (refusal, *answer.refusals)) if refusal else answer
     return None

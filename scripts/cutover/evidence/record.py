@@ -1,4 +1,4 @@
-"""One record: what a step, daily check, drill, rollback or purge says of itself, and its bytes."""
+"""One record: what a step, daily check, drill, rollback, audit or purge says of itself, and its bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
     "validated",
 ]
 
-Kind = Literal["step", "daily", "drill", "rollback", "purge"]
+Kind = Literal["step", "daily", "drill", "rollback", "audit", "purge"]
 VerdictName = Literal["PASS", "FAIL", "INCONCLUSIVE", "ERROR"]
 PASS, FAIL = "PASS", "FAIL"
 

@@ -1,26 +1,31 @@
 """Whether a step may start, by the chain: the step before, what was rolled back since, the drill, the days of grace.
 
+Whether an inconsistency was audited since is asked of the step's own deployment: `unaudited`.
+
 Ages are never compressed; a soak and the days of grace are, by `time_scale`, which only a rehearsal's inventory sets.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cutover import rollback_table
 from cutover.evidence import grace
 from cutover.evidence.errors import ChainError
-from cutover.evidence.record import PASS
+from cutover.evidence.record import PASS, Record, validated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from cutover.evidence.record import Record
     from cutover.plan import Plan
 
-__all__ = ["Answer", "Question", "Refusal", "judge", "newest", "playbook", "undone_by"]
+__all__ = ["Answer", "Question", "Refusal", "judge", "newest", "playbook", "unaudited", "unaudited_of", "undone_by"]
+
+_ADDED_WHEN_PRINTED = {"file", "sha256"}
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,39 @@ def undone_by(table: Plan, records: Sequence[Record], passed: Record) -> Record 
         if scenario is None or any(flags[flag] and not value for flag, value in scenario.sets.items()):
             return record
     return None
+
+
+def unaudited(table: Plan, records: Sequence[Record], number: int) -> Refusal | None:
+    """Why this step may not turn flags on again, if it may not: after an inconsistency, every file is audited first.
+
+    Args:
+        table: ops/cutover.yml, whose scenarios say which of them want an audit.
+        records: of the step's own deployment, oldest first.
+        number: the step's.
+    """
+    scenarios = [name for name, scenario in table.scenarios.items() if scenario.needs_audit]
+    rollbacks = [record for record in records if record.kind == "rollback" and record.scenario in scenarios]
+    if not rollbacks or not rollback_table.turns_on(table, number):
+        return None
+    rollback, audit = rollbacks[-1], newest(records, "audit")
+    run = f"ansible-playbook integrity-audit.yml -e deployment={rollback.deployment}"
+    what = f"the rollback of {rollback.recorded_at:%Y-%m-%dT%H:%M:%SZ} ({rollback.file_name}, {rollback.scenario})"
+    if audit is None or audit.sequence < rollback.sequence:
+        return Refusal(f"{what} wants an audit of every file, and there was none since", run)
+    nothing_marked = (audit.model_extra or {}).get("marked") == 0  # so nobody would read anything from S3
+    if audit.verdict == PASS or (audit.verdict == "INCONCLUSIVE" and nothing_marked):
+        return None
+    said = f" ({audit.message})" if audit.message else ""
+    return Refusal(f"after {what} the audit ended with {audit.verdict} in {audit.file_name}{said}", run)
+
+
+def unaudited_of(table: Plan, listed: str, number: int) -> str:
+    """The same of what `cutover evidence list --json` printed, as a sentence; empty if the step may start."""
+    given = (
+        {key: value for key, value in each.items() if key not in _ADDED_WHEN_PRINTED} for each in json.loads(listed)
+    )
+    refusal = unaudited(table, [validated(Record, values) for values in given], number)
+    return str(refusal or "")
 
 
 def _refuse_wrong_records(question: Question) -> None:
