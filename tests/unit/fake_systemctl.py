@@ -54,7 +54,7 @@ def start(worker: str) -> bool:
     if (state / "old").exists():
         values = dict(line.split("=", 1) for line in (state / "old").read_text().split())
     counter = ROOT / "state/next-pid"
-    first = int(counter.read_text()) if counter.exists() else 4000
+    first = int(counter.read_text()) if counter.exists() else 5_000_000  # above any real process
     counter.write_text(str(first + 2))
     ticks = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 100) + 1
     for pid in (first, first + 1):
