@@ -24,6 +24,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cutover.plan import Deployment
+
 _MUST_BE_KNOWN = "permission s3:"  # of the doctor's checks; others may be readable to the read-only role alone
 _PROBLEMS_TOLD = 3  # in a verdict's sentence; the evidence has them all
 
@@ -293,7 +295,7 @@ def resolution(audit: Mapping[str, Any], deployment: str, data_host: str, enviro
     return rollback_validation.resolution(audit.get("audit"), deployment, data_host, environment_file)
 
 
-def way_back(hosts: Sequence[Mapping[str, Any]], scenario: str, deployment: str) -> list[str]:
+def way_back(hosts: Sequence[Mapping[str, Any]], scenario: str, deployment: Deployment) -> list[str]:
     """What to run after a rollback of these machines, a sentence each."""
     from cutover import plan, rollback_validation
 

@@ -110,8 +110,8 @@ def _outcomes_table(plan: plan_module.Plan) -> str:
 
 def _states_table(plan: plan_module.Plan) -> str:
     rows = {}
-    for scenario, flags in itertools.product(plan.scenarios, rollback_table.STATE_FLAGS):
-        end = rollback_table.outcome(plan, scenario, flags)
+    for scenario, mode in itertools.product(plan.scenarios, plan.modes.values()):
+        end = rollback_table.outcome(plan, scenario, rollback_table.flags_of(mode))
         steps = (rollback_table.resuming_step(plan, deployment, end.flags) for deployment in plan.deployments)
         back = (f"step {step}" if step else "" for step in steps)
         calls = ", ".join(sorted(end.calls)) or "none"

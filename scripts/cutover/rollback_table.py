@@ -16,7 +16,7 @@ from cutover.alarm_table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from cutover.plan import Deployment, Plan
+    from cutover.plan import Deployment, Mode, Plan
 
 __all__ = [
     "STATE_FLAGS",
@@ -28,6 +28,7 @@ __all__ = [
     "State",
     "degraded_flags",
     "expected",
+    "flags_of",
     "outcome",
     "resuming_step",
     "starts_from",
@@ -96,10 +97,15 @@ class Expected:
     operations: frozenset[str]
 
 
+def flags_of(mode: Mode) -> Flags:
+    """A mode's flags as a triple."""
+    return mode.dual_write, mode.read_primary, mode.backfill
+
+
 def states_named(plan: Plan, flags: Flags) -> Iterator[State]:
     """Every name that these flags have; the table gives exactly one to each triple."""
     for name, mode in plan.modes.items():
-        if tuple(mode.flags.values()) == flags:
+        if flags_of(mode) == flags:
             yield State(name, mode.writes, mode.reads)
     for name, degraded in plan.degraded.items():
         if degraded.has(flags):
@@ -136,7 +142,7 @@ def units(plan: Plan, sets: Mapping[FlagName, bool]) -> tuple[str, ...]:
 
 def degraded_flags(plan: Plan) -> set[Flags]:
     """The triples beside the modes in which scenarios, one after another, may leave a fleet that was in a mode."""
-    modes: set[Flags] = {tuple(mode.flags.values()) for mode in plan.modes.values()}  # type: ignore[misc]
+    modes = {flags_of(mode) for mode in plan.modes.values()}
     found, new = set(modes), set(modes)
     while new:
         new = {outcome(plan, scenario, flags).flags for scenario in plan.scenarios for flags in new} - found
@@ -160,9 +166,8 @@ def resuming_step(plan: Plan, deployment: Deployment, flags: Flags) -> int | Non
 def starts_from(plan: Plan, number: int) -> list[Flags]:
     """The flags that processes may hold when a step starts: its mode's, and those that scenarios leave for it."""
     step = plan.steps[number]
-    mode: Flags = tuple(plan.modes[step.from_mode].flags.values())  # type: ignore[assignment]
     left = (flags for flags in sorted(degraded_flags(plan)) if resuming_step(plan, step.deployment, flags) == number)
-    return [mode, *left]
+    return [flags_of(plan.modes[step.from_mode]), *left]
 
 
 def turns_on(plan: Plan, number: int) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from cutover import fleet, rollback_table
 
@@ -108,7 +108,7 @@ def journals(plan: Plan, documents: Mapping[str, Any], held: Mapping[tuple[str, 
     return {"check": "journals", "verdict": YES, "said": said}
 
 
-def way_back(plan: Plan, hosts: Sequence[Host], scenario: str, deployment: str) -> list[str]:
+def way_back(plan: Plan, hosts: Sequence[Host], scenario: str, deployment: Deployment) -> list[str]:
     """What to run next, a sentence each: first what the scenario asks for, then the step that goes on from here.
 
     Args:
@@ -121,8 +121,8 @@ def way_back(plan: Plan, hosts: Sequence[Host], scenario: str, deployment: str) 
     rolled_back = plan.scenarios[scenario]
     if len(held) != 1:
         return [f"the workers of {deployment} are in {len(held)} states: ansible-playbook fleet-status.yml"]
-    state = rollback_table.state_of(plan, held.copy().pop())
-    step = rollback_table.resuming_step(plan, cast("Deployment", deployment), held.pop())
+    (flags,) = held
+    state, step = rollback_table.state_of(plan, flags), rollback_table.resuming_step(plan, deployment, flags)
     sentences = [
         f"{deployment} is in state {state.name}: new uploads go to {state.writes}, reads come from {state.reads}"
     ]
@@ -130,7 +130,10 @@ def way_back(plan: Plan, hosts: Sequence[Host], scenario: str, deployment: str) 
         sentences.append(
             f"before any step: ansible-playbook integrity-audit.yml -e deployment={deployment}, until PASS"
         )
-    if step is not None:
+    if step is not None and flags not in rollback_table.starts_from(plan, step):
+        first = f"ansible-playbook emergency-rollback.yml -e deployment={deployment}"
+        sentences.append(f"no step starts from these flags, which somebody set by hand: {first}")
+    elif step is not None:
         sentences.append(f"once the cause is gone: ansible-playbook go-live-step{step}.yml")
     return sentences
 

@@ -111,6 +111,7 @@ def test_a_worker_whose_processes_differ_or_are_not_proven_holds_nothing() -> No
         ("local", LOCAL, ["production is in state local", "go-live-step6.yml"]),
         ("reads", DUAL, ["production is in state dual-write", "go-live-step8.yml"]),
         ("uploads", UPLOADS_OFF, ["production is in state uploads-off", "go-live-step6.yml"]),
+        ("reads", (False, False, True), ["state backfill-only", "no step starts from these flags"]),
         (
             "inconsistency",
             (True, False, False),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cutover import rollback_table
 from cutover.evidence import progress
 from cutover.evidence.errors import ChainError, DocumentError
 from cutover.evidence.record import Record, validated
@@ -221,7 +222,9 @@ def _next(look: _Look, site: Site, mode: str | None, running: str, findings: _Fi
     if judges in look.unseen - look.chains.keys():
         findings.unasked.append(f"the evidence of {judges} could not be read: cutover status --deployment {judges}")
     blocked = [f"it runs already, {running}"] if running else [str(refusal) for refusal in judged.refusals]
-    if not running and mode is not None and mode != step.from_mode:
+    flags_before = rollback_table.starts_from(look.table, judged.step)
+    states = {rollback_table.state_of(look.table, flags).name for flags in flags_before}
+    if not running and mode is not None and mode not in states:
         blocked.append(f"it starts from mode {step.from_mode}, and the workers are in {mode}")
     if findings.amiss or findings.unasked:
         blocked.append("what is amiss below")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cutover import fleet
+from cutover import fleet, rollback_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,10 +41,11 @@ class WorkerState:
 
 
 def mode_of(table: Plan, flags: str) -> str:
-    """The table's name of a triple as the machine script writes it, else the triple itself; null is UNPROVEN."""
+    """The table's name of a triple as the machine script writes it; null is UNPROVEN."""
     if "null" in flags:
         return UNPROVEN
-    return fleet.mode_named(table.modes, flags) or flags
+    dual_write, read_primary, backfill = (value == "true" for value in flags.split(","))
+    return rollback_table.state_of(table, (dual_write, read_primary, backfill)).name
 
 
 def states(table: Plan, site: Site, answers: Mapping[str, Answer]) -> list[WorkerState]:

@@ -408,12 +408,12 @@ def test_watching_looks_again(
 
 
 def test_modes_have_the_table_s_names() -> None:
-    """Other triples are named by their flags, a missing one by no mode at all."""
+    """What a scenario leaves behind has its name, too; a flag that is missing is no mode at all."""
     table = plan.load()
     names = {
         flags: workers.mode_of(table, flags) for flags in ("true,true,false", "false,true,false", "null,true,true")
     }
-    assert list(names.values()) == ["settled", "false,true,false", "unproven"]
+    assert list(names.values()) == ["settled", "uploads-off", "unproven"]
     assert workers.mode_of(table, ",".join(str(flag).lower() for flag in LOCAL)) == "local"
 
 
