@@ -261,3 +261,27 @@ def test_uploads_count_from_the_last_switch_by_the_slowest_clock() -> None:
     """A certificate of a worker that was still local proves nothing of dual-write."""
     flips = [{"rolling_flip_at": f"2026-11-24T10:0{minute}:00Z"} for minute in (1, 3, 2)]
     assert fleet.switched_since(flips, 5) == "2026-11-24T10:03:05+00:00"
+
+
+def rolled_back(**last: Any) -> dict[str, Any]:
+    """A machine's variables after an emergency; `last` is added to its last line."""
+    line = {"machine": "web1", "done": True, "seconds": 1.2, "failed": [], "epoch": 4, **last}
+    answer = f"{json.dumps(process('false,false,false') | {'proven': True})}\n{json.dumps(line)}"
+    return {"inventory_hostname": "web1", "emergency_result": {"rc": 0, "stdout": answer}}
+
+
+def test_what_was_stopped_in_the_background_stands_in_the_report() -> None:
+    """Whoever wonders why the backfill ended must find it there."""
+    report = fleet.rollback_report([rolled_back(stopped=["deltacrown-backfill.service"], running=[])])
+    assert report["lines"] == [
+        "web1: done, 1 of 1 processes proven in 1.2 s, epoch 4; stopped deltacrown-backfill.service"
+    ]
+    assert report["failed"] == []
+
+
+def test_what_could_not_be_stopped_is_no_success() -> None:
+    """A backfill that goes on marking rows after an inconsistency makes it worse."""
+    report = fleet.rollback_report([rolled_back(stopped=["backfill:71"], running=["backfill:71"])])
+    assert report["failed"] == [
+        "web1: backfill:71 still runs: kill it there by its pid (systemctl status deltacrown-backfill)"
+    ]

@@ -259,6 +259,15 @@ def test_a_fleet_in_another_mode_blocks_the_step(fleet: Fleet, capsys: pytest.Ca
     assert "it starts from mode local, and the workers are in dual-write" in seen["production"]["next"]["blocked_by"]
 
 
+def test_a_fleet_that_a_scenario_left_behind_may_go_on(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    """After scenario `inconsistency` step 6 starts from reads-off, and the status must not say otherwise."""
+    for name in ("web1", "web2"):
+        fleet.processes[name] = [each | {"dual_write": True} for each in fleet.processes[name]]
+    _, seen = look(fleet, capsys)
+    assert seen["production"]["next"]["step"] == 6
+    assert not [reason for reason in seen["production"]["next"]["blocked_by"] if "it starts from mode" in reason]
+
+
 def test_alarms_that_are_not_ok_are_amiss_with_what_to_run(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     """The screen that is opened at 3 a.m. says what the page said."""
     fleet.here["web1"]["data"]["alarms"] = [alarm(), alarm("deltacrown-production-upload-failures", "ALARM")]
