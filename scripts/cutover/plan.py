@@ -383,4 +383,4 @@ def load(path: Path | None = None) -> Plan:
 
 @cache
 def _validated(text: str) -> Plan:
-    return Plan.model_validate(yaml.safe_load(text))
+    return Plan.model_validate(yaml.load(text, yaml.CSafeLoader))
