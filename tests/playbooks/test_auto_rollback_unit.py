@@ -13,10 +13,19 @@ import yaml
 from cutover.watcher import health
 from rehearsal import service_process
 from tests.playbooks.local_play import PLAYBOOKS, play, program
+from tests.playbooks.stub_deployment import Deployment
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+# What Ansible's module asks of systemd; every other order is kept, in the file beside it.
+SYSTEMCTL = """
+case "$1" in
+    show) printf 'LoadState=loaded\\nActiveState=active\\nUnitFileState=enabled\\n' ;;
+    is-enabled) echo enabled ;;
+    *) echo "$@" >>"$0.calls" ;;
+esac
+"""
 UNIT = "cutover-watcher-production.service"
 READONLY = "arn:aws:iam::123456789012:role/readonly"
 
@@ -92,6 +101,40 @@ def test_systemd_understands_the_unit(tmp_path: Path, checkout: dict[str, Any]) 
     assert (verified.returncode, [line for line in verified.stderr.splitlines() if str(tmp_path) in line]) == (0, [])
 
 
+def listens_on(directory: Path, monkeypatch: pytest.MonkeyPatch, deployment: str, port: int) -> None:
+    """Where a deployment's watcher answers, by a table of the test's own."""
+    document = yaml.safe_load((PLAYBOOKS.parent / "ops/cutover.yml").read_text())
+    document["auto_rollback"]["health_ports"][deployment] = port
+    (directory / "cutover.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+    monkeypatch.setenv("CUTOVER_PLAN", str(directory / "cutover.yml"))
+
+
+def test_the_playbook_installs_it_restarts_it_and_takes_it_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unit that is changed and not restarted watches by the table of last month."""
+    staging = Deployment.ready_for(tmp_path, 1)
+    systemctl = tmp_path / "bin/systemctl.calls"
+    program(tmp_path / "bin", "systemctl", SYSTEMCTL)
+    own = {"deployment": "staging", "auto_rollback_units": tmp_path, "ansible_become": "false", "aws_region": "r"}
+    arguments = [
+        "auto-rollback-watcher.yml",
+        *(word for name, value in own.items() for word in ("-e", f"{name}={value}")),
+    ]
+    unit = tmp_path / "cutover-watcher-staging.service"
+    with health.serving(0, lambda: {"healthy": True, "acts": False, "last_look": "now"}) as port:
+        listens_on(tmp_path, monkeypatch, "staging", port)
+        code, said = staging.play(*arguments)
+        assert (code, "staging: ONLY SAYS what it would do" in said) == (0, True), said
+        assert systemctl.read_text().split() == ["daemon-reload", "restart", unit.name]
+        assert f"--inventory {staging.inventory} --region r\n" in unit.read_text()
+        code, said = staging.play(*arguments)
+        assert (code, "changed=0" in said) == (0, True), said
+    code, said = staging.play(*arguments, "-e", "watcher_wanted=false")
+    assert (code, unit.exists()) == (0, False), said
+    assert systemctl.read_text().split()[3:] == ["disable", unit.name, "stop", unit.name]
+
+
 @pytest.mark.parametrize(
     ("answer", "said", "failures"),
     [
@@ -111,11 +154,7 @@ def test_a_watcher_that_is_not_well_is_refused(
 ) -> None:
     """Whoever installs it goes home; a blind watcher would be noticed on the night on which it does nothing."""
     with health.serving(0, lambda: answer or {}) as port:
-        document = yaml.safe_load((PLAYBOOKS.parent / "ops/cutover.yml").read_text())
-        nobody = service_process.free_port("127.0.0.1")
-        document["auto_rollback"]["health_ports"]["production"] = port if answer else nobody
-        (tmp_path / "cutover.yml").write_text(yaml.safe_dump(document, sort_keys=False))
-        monkeypatch.setenv("CUTOVER_PLAN", str(tmp_path / "cutover.yml"))
+        listens_on(tmp_path, monkeypatch, "production", port if answer else service_process.free_port("127.0.0.1"))
         task = {"ansible.builtin.include_role": {"name": "auto_rollback", "tasks_from": "prove"}}
         found = play(tmp_path, [task], deployment="production", auto_rollback_looks=1)
     assert f"failed={failures}" in found
