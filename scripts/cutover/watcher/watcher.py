@@ -181,7 +181,7 @@ class Watcher:
             self._settle(due, Verdict.HANDLED, f"every worker holds the flags of {scenario} already")
         elif not self.acts:
             self._settle(due, Verdict.HELD_BACK, f"WOULD ROLL BACK, and may not: {command}")
-        else:
+        elif not _is_there(self.table.auto_rollback.kill_file):  # again: the machines were asked meanwhile
             self._start(due, command)
 
     def _settle(self, due: Judgement, verdict: Verdict, why: str) -> None:
@@ -214,7 +214,8 @@ class Watcher:
         self._end(running.alarm, running.act, told + then, ok=code == 0)
 
     def _end(self, alarm: str, act: Act, told: str, *, ok: bool) -> None:
-        # The pauses before a retry, and the cooldown, begin when it ends.
+        # The pauses before a retry, and the cooldown, begin when it ends. The alarm may have been OK meanwhile.
+        act = self.memory.act_of(alarm) or act
         self.memory.keep(alarm, act.model_copy(update={"at": self.now(), "outcome": "done" if ok else "failed"}))
         self._say(alarm, f"{alarm}: {told}", act="done" if ok else "failed")
 

@@ -12,7 +12,7 @@ from cutover.watcher.memory import Memory
 from cutover.watcher.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from cutover.alarms.live import States
@@ -55,6 +55,7 @@ class Emergencies:
     needless: bool = False
     asked: int = 0
     cannot_start: bool = False
+    while_asked: Callable[[], None] = lambda: None
 
     def start(self, command: str) -> Process:
         if self.cannot_start:
@@ -66,6 +67,7 @@ class Emergencies:
     def is_needless(self, flags: Mapping[str, bool]) -> bool:
         assert flags in [dict(TABLE.scenarios[name].sets) for name in TRIGGERS.values()]
         self.asked += 1
+        self.while_asked()
         return self.needless
 
 

@@ -90,6 +90,11 @@ class Control:
         full = names.alarm(DEPLOYMENT, alarm)
         self.cloudwatch.set_alarm_state(AlarmName=full, StateValue=state, StateReason="a test's")
 
+    def remembered(self) -> str:
+        """How the alarm's last emergency ended, as the watcher keeps it."""
+        state = json.loads((self.directory / f"state/watcher-{DEPLOYMENT}.json").read_text())
+        return str(state["acts"][ALARM]["outcome"])
+
     def left(self, name: str) -> str | None:
         """What the emergency wrote into a file beside it, None if it did not come so far."""
         path = self.playbooks / name
@@ -170,21 +175,6 @@ def stop(process: subprocess.Popen[str]) -> str:
     return said
 
 
-def test_an_alarm_runs_the_documented_emergency(control: Control, watching: subprocess.Popen[str]) -> None:
-    assert control.health()[1]["acts"] is True
-    assert control.left("began") is None
-    control.set(ALARM, "ALARM")
-    wait_for("its end is noted", lambda: (control.health()[1]["last_act"] or {}).get("outcome") == "done")
-    assert control.left("began") == f"{DEPLOYMENT} {SCENARIO} auto-rollback"
-    status, health = control.health()
-    assert (status, health["running"], health["alarms"][ALARM]["state"]) == (200, None, "ALARM")
-    said = stop(watching)
-    command = f"ansible-playbook emergency-rollback.yml -e deployment={DEPLOYMENT} -e scenario={SCENARIO}"
-    assert said.count(f"ROLLS BACK, attempt 1: {command}") == 1
-    assert "ROLLED BACK in" in said
-    assert "PLAY RECAP" in said  # what the emergency itself says stands in the same journal
-
-
 def test_a_fleet_that_is_rolled_back_is_left_alone(control: Control, watching: subprocess.Popen[str]) -> None:
     control.fleet.processes |= {
         "web1": [recorded.process(worker) for worker in ("worker1", "worker3")],
@@ -197,21 +187,30 @@ def test_a_fleet_that_is_rolled_back_is_left_alone(control: Control, watching: s
     assert control.left("began") is None
 
 
-def test_sigterm_waits_for_the_emergency(control: Control, watching: subprocess.Popen[str]) -> None:
+def test_an_alarm_runs_the_documented_emergency_which_sigterm_waits_for(
+    control: Control, watching: subprocess.Popen[str]
+) -> None:
     """An update of the watcher's host must not leave half a fleet on S3."""
+    assert control.health()[1]["acts"] is True
     (control.playbooks / "may-end").unlink()
     control.set(ALARM, "ALARM")
     wait_for("it began", lambda: control.left("began"))
-    assert control.health()[1]["running"] == ALARM
+    assert control.left("began") == f"{DEPLOYMENT} {SCENARIO} auto-rollback"
+    status, health = control.health()
+    assert (status, health["running"], health["last_act"]["outcome"]) == (200, ALARM, "running")
     watching.send_signal(signal.SIGTERM)
-    time.sleep(2)
+    time.sleep(1)
     assert watching.poll() is None
     (control.playbooks / "may-end").touch()
     said, _ = watching.communicate(timeout=SECONDS)
     assert watching.returncode == 0
     assert control.left("ended") is not None
+    command = f"ansible-playbook emergency-rollback.yml -e deployment={DEPLOYMENT} -e scenario={SCENARIO}"
+    assert said.count(f"ROLLS BACK, attempt 1: {command}") == 1
     assert "asked to stop: waits for the emergency that runs" in said
     assert "ROLLED BACK in" in said
+    assert "PLAY RECAP" in said  # what the emergency itself says stands in the same journal
+    assert control.remembered() == "done"
 
 
 def test_an_emergency_outlives_its_killed_watcher(control: Control, watching: subprocess.Popen[str]) -> None:
@@ -222,8 +221,7 @@ def test_an_emergency_outlives_its_killed_watcher(control: Control, watching: su
     watching.wait()
     (control.playbooks / "may-end").touch()
     wait_for("it ended well", lambda: control.left("ended") is not None)
-    state = json.loads((control.directory / f"state/watcher-{DEPLOYMENT}.json").read_text())
-    assert state["acts"][ALARM]["outcome"] == "running"
+    assert control.remembered() == "running"
 
 
 def test_a_failing_emergency_is_given_up_and_unhealthy(control: Control, watching: subprocess.Popen[str]) -> None:

@@ -149,6 +149,13 @@ def test_the_kill_file_stops_it(scene: Scene) -> None:
     assert scene.commands == [COMMAND + "uploads"]
 
 
+def test_a_kill_file_that_comes_at_the_last_moment_stops_it(scene: Scene) -> None:
+    scene.emergencies.while_asked = scene.table.auto_rollback.kill_file.touch
+    scene.set(ALARM, "ALARM")
+    scene.looks(LONG)
+    assert (scene.emergencies.asked, scene.commands) == (1, [])
+
+
 def test_a_silence_stops_it(scene: Scene) -> None:
     """A drill makes S3 fail on purpose."""
     scene.states[names.silence(DEPLOYMENT)] = ("ALARM", scene.now())
@@ -222,6 +229,18 @@ def test_one_incident_is_rolled_back_once_a_second_one_again(scene: Scene) -> No
     scene.looks(LONG)
     assert len(scene.commands) == 1
     scene.set(ALARM, "OK")
+    scene.look()
+    scene.set(ALARM, "ALARM")
+    scene.looks(LONG)
+    assert len(scene.commands) == 2
+
+
+def test_an_alarm_that_is_ok_while_its_emergency_runs_has_ended_its_incident(scene: Scene) -> None:
+    scene.set(ALARM, "ALARM")
+    scene.looks(LONG)
+    scene.set(ALARM, "OK")
+    scene.look()
+    scene.end(0)
     scene.look()
     scene.set(ALARM, "ALARM")
     scene.looks(LONG)
