@@ -37,13 +37,13 @@ def register(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "watch",
         help="the automatic rollback: run the emergency that a trigger alarm names",
-        description="Looks at a deployment's rollback-trigger alarms in CloudWatch, and runs the emergency that one names\n"
-        "once it has been in ALARM for the hold-off: once an incident, never while the kill file is there or a\n"
+        description="Looks at a deployment's rollback-trigger alarms in CloudWatch, and runs the emergency that one\n"
+        "names once it has been in ALARM for the hold-off: once an incident, never while the kill file is there or a\n"
         "silence is on, never where every worker is rolled back already. Without `enabled: true` under auto_rollback\n"
         "in ops/cutover.yml it only says what it would do.\n"
         "Runs on the control machine, in the checkout; needs ssh to the machines and cloudwatch:DescribeAlarms, which\n"
-        "the read-only role has. SIGTERM ends it, and never an emergency. GET /health on 127.0.0.1 (port: health_ports\n"
-        "in ops/cutover.yml) answers 200 or 503.\n"
+        "the read-only role has. SIGTERM ends it, and never an emergency. GET /health on 127.0.0.1 (port:\n"
+        "health_ports in ops/cutover.yml) answers 200 or 503.\n"
         "Exit 0: ended, or no trigger is in ALARM; with --once 1: one is, 4: it could not be seen whether one is.",
         epilog="examples:\n  cutover watch --deployment staging --dry-run\n"
         "  cutover watch --deployment production --once",
