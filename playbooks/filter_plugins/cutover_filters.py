@@ -318,6 +318,14 @@ def data_tool_interval_seconds(tool: str) -> int:
     return {"sweep": tools.sweep.interval_seconds, **{name: each * 3600 for name, each in hours.items()}}[tool]
 
 
+def watcher_health_url(deployment: Deployment) -> str:
+    """Where the watcher of a deployment's automatic rollback says how it is, on the machine on which it runs."""
+    from cutover import plan
+    from cutover.watcher import health
+
+    return f"http://{health.HOST}:{plan.load().auto_rollback.health_ports[deployment]}{health.PATH}"
+
+
 def up_to(items: Sequence[str], last: str) -> list[str]:
     """The items up to and with `last`."""
     return list(items[: items.index(last) + 1])
@@ -411,6 +419,7 @@ class FilterModule:
             "up_to": up_to,
             "uwsgi_problem": uwsgi_problem,
             "unknown_workers": fleet.unknown_workers,
+            "watcher_health_url": watcher_health_url,
             "without_copies": without_copies,
             "worker_of": fleet.worker_of,
             "workers_on": fleet.workers_on,

@@ -12,6 +12,7 @@ from cutover import names, rollback_table
 from cutover.alarm_table import HOUR
 from cutover.alarms.scenario import Described, Event, Expectations, Phase, Scenario, SentAt, StateAt
 from cutover.exit_codes import CommandError
+from cutover.watcher import health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,6 +143,14 @@ def _contacts_table(plan: plan_module.Plan) -> str:
     return _markdown(["who", "contact", "is mailed what is", "escalation"], rows)
 
 
+def _watchers_table(plan: plan_module.Plan) -> str:
+    rows = [
+        [each, f"`cutover-watcher-{each}.service`", f"`curl {health.HOST}:{port}{health.PATH}`"]
+        for each, port in plan.auto_rollback.health_ports.items()
+    ]
+    return _markdown(["deployment", "service", "how it is, and what it did last"], rows)
+
+
 def _alarm_sections(plan: plan_module.Plan) -> str:
     return "\n\n".join(_alarm_section(plan, name) for name in plan.alarms)
 
@@ -250,6 +259,7 @@ _PARTS = [
     _markdown_part("ops/runbook.md", "scenarios", _scenarios_table),
     _markdown_part("ops/runbook.md", "where a scenario leads", _outcomes_table),
     _markdown_part("ops/runbook.md", "states after a rollback", _states_table),
+    _markdown_part("ops/runbook.md", "watchers", _watchers_table),
     _markdown_part("ops/runbook.md", "steps", _steps_table),
     _markdown_part("ops/runbook.md", "incidents", _incidents_table),
     _markdown_part("ops/runbook.md", "contacts", _contacts_table),
