@@ -288,6 +288,13 @@ def journals_validated(journals: Mapping[str, Any], hosts: Mapping[str, Mapping[
     return rollback_validation.journals(plan.load(), journals, rollback_validation.proven(hosts))
 
 
+def workers_proven(workers: Sequence[str], hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Those of the inventory's workers whose processes were proven by the emergency."""
+    from cutover import rollback_validation
+
+    return rollback_validation.workers_proven(hosts, workers)
+
+
 def resolution(audit: Mapping[str, Any], deployment: str, data_host: str, environment_file: str) -> list[str]:
     """The runbook's resolution of an inconsistency, as commands, for what an audit's record found."""
     from cutover import rollback_validation
@@ -429,6 +436,7 @@ class FilterModule:
             "journals_validated": journals_validated,
             "needs_audit": needs_audit,
             "resolution": resolution,
+            "workers_proven": workers_proven,
             "rollback_limits": rollback_limits,
             "unaudited_rollback": unaudited_rollback,
             "upload_validated": upload_validated,

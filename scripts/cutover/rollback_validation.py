@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Look = dict[str, str]
     Host = Mapping[str, Any]
 
-__all__ = ["downloads", "journals", "proven", "resolution", "upload", "way_back"]
+__all__ = ["downloads", "journals", "proven", "resolution", "upload", "way_back", "workers_proven"]
 
 NO, YES, NOT_MEASURED = "NO", "YES", "NOT MEASURED"
 _KEYS_SHOWN = 5
@@ -38,6 +38,16 @@ def proven(hosts: Mapping[str, Host]) -> dict[tuple[str, str], Flags]:
             where = (str(host["inventory_hostname"]), str(process["worker"]))
             held.setdefault(where, set()).add(_flags(process))
     return {where: flags.pop() for where, flags in held.items() if len(flags) == 1}
+
+
+def workers_proven(hosts: Mapping[str, Host], workers: Sequence[str]) -> list[str]:
+    """Those of the inventory's workers whose processes were proven by the emergency."""
+    held = proven(hosts)
+    return [
+        worker
+        for worker in workers
+        if (hosts[worker]["machine"], fleet.worker_of(hosts[worker]["worker_unit"])) in held
+    ]
 
 
 def downloads(document: Mapping[str, Any]) -> Look:

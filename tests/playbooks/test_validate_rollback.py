@@ -125,20 +125,32 @@ def test_what_cannot_be_measured_is_said_and_changes_nothing(
     assert code == 0, said
 
 
-def test_a_look_that_hangs_is_given_up(deployment: Deployment, tmp_path: Path) -> None:
-    """Whoever waits for the verdict at night must get one."""
-    table = tmp_path / "cutover.yml"
+def shortened(tmp_path: Path, patch: pytest.MonkeyPatch, seconds: str) -> None:
+    """Lets the playbooks read a table in which this number is 2."""
     text = (PLAYBOOKS.parent / "ops/cutover.yml").read_text()
-    assert text.count("validation_seconds: 60") == 1
-    table.write_text(text.replace("validation_seconds: 60", "validation_seconds: 2"))
+    assert text.count(seconds) == 1
+    (tmp_path / "cutover.yml").write_text(text.replace(seconds, f"{seconds.partition(':')[0]}: 2"))
+    patch.setenv("CUTOVER_PLAN", str(tmp_path / "cutover.yml"))
+
+
+def test_a_look_that_hangs_is_given_up(deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the verdict at night must get one."""
     cutover = (tmp_path / "bin/cutover").read_text()
     program(tmp_path / "bin", "cutover", cutover.replace("#!/bin/sh", '[ "$1" != downloads ] || exec sleep 50'))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUTOVER_PLAN", str(table))
-        code, said = play(deployment)
+    shortened(tmp_path, monkeypatch, "validation_seconds: 60")
+    code, said = play(deployment)
     assert "NOT MEASURED: downloads: " in said
     assert "YES: upload" in said
     assert code == 0, said
+
+
+def test_a_rollback_of_single_workers_is_looked_at_where_they_are(deployment: Deployment) -> None:
+    """The others go on using S3; no step starts from such a fleet."""
+    code, said = play(deployment, "-e", "limit_workers=w-m2")
+    assert code == 0, said
+    assert "YES: upload: local" in said
+    assert "Ask one worker for certificates: issue, w-m2" in said
+    assert "only w-m2 went back; before any step: the same command without limit_workers" in said
 
 
 @pytest.mark.parametrize(
@@ -164,6 +176,20 @@ def test_an_inconsistency_is_audited_and_its_resolution_printed(
     code, said = play(deployment, "-e", "scenario=inconsistency", "-e", f"background_run_output={output}")
     for sentence in [*sentences, "ansible-playbook integrity-audit.yml -e deployment=staging, until PASS"]:
         assert sentence in said.replace("\\", "")
+    assert code == 0, said
+
+
+def test_an_audit_that_takes_long_goes_on_alone(
+    deployment: Deployment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hashing a million files takes longer than anybody waits at night."""
+    shortened(tmp_path, monkeypatch, "audit_seconds: 120")
+    rolled_back(deployment, "reads-off")
+    deployment.says("compare", copies("aa"))
+    program(tmp_path / "bin", "systemctl", "echo active")
+    code, said = play(deployment, "-e", "scenario=inconsistency")
+    assert "NOT MEASURED: the audit of staging: ERROR, it takes longer than it is waited for, and goes on" in said
+    assert "Run: ansible-playbook integrity-audit.yml -e deployment=staging" in said
     assert code == 0, said
 
 
