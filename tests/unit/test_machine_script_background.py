@@ -146,3 +146,17 @@ def test_a_backfill_of_somebody_else_is_left_alone(machine: Machine) -> None:
     finally:
         shutil.rmtree(shared)
     assert last["stopped"] == []
+
+
+def test_looking_that_hangs_keeps_no_flag_from_being_set(machine: Machine) -> None:
+    """The command line of a process that waits for a dead disk may not be readable, ever."""
+    machine.main.write_text("CERT_S3_DUAL_WRITE=true\nCERT_S3_READ_PRIMARY=true\nCERT_S3_BACKFILL_ENABLED=true\n")
+    hanging = machine.root / "bin/grep"
+    hanging.write_text('#!/bin/sh\n[ "$1" != -lzxFs ] || exec sleep 20\nexec /usr/bin/grep "$@"\n')
+    hanging.chmod(0o755)
+    began = time.monotonic()
+    _, last = lines(machine.script("inconsistency"))
+    assert time.monotonic() - began < 15
+    assert (last["done"], last["failed"]) == (True, [])
+    assert last["running"] == ["an unknown process, for looking hangs,"]
+    assert "CERT_S3_READ_PRIMARY=false" in machine.main.read_text()
