@@ -39,8 +39,8 @@ CALLS = {
     "local": set(),
     "backfill-only": set(),
     "uploads-off": {GET, HEAD, DELETE},
-    "reads-off": {PUT, DELETE},
-    "dual-write": {PUT, DELETE},
+    "reads-off": {PUT, HEAD, DELETE},
+    "dual-write": {PUT, HEAD, DELETE},
     "s3-reads": {PUT, GET, HEAD, DELETE},
     "settled": {PUT, GET, HEAD, DELETE},
 }
