@@ -7,6 +7,7 @@ so that an emergency does not wait for it.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -259,6 +260,16 @@ def watcher_health_url(deployment: Deployment) -> str:
     return f"http://{health.HOST}:{plan.load().auto_rollback.health_ports[deployment]}{health.PATH}"
 
 
+def watcher_fingerprint(_deployment: Deployment) -> str:
+    """A digest of what a watcher takes over when it starts, the table and the code: another one asks for a restart."""
+    from cutover import plan
+
+    digest = hashlib.sha256(plan.load().model_dump_json().encode())
+    for source in sorted(Path(plan.__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def up_to(items: Sequence[str], last: str) -> list[str]:
     """The items up to and with `last`."""
     return list(items[: items.index(last) + 1])
@@ -352,6 +363,7 @@ class FilterModule:
             "up_to": up_to,
             "uwsgi_problem": uwsgi_problem,
             "unknown_workers": fleet.unknown_workers,
+            "watcher_fingerprint": watcher_fingerprint,
             "watcher_health_url": watcher_health_url,
             "without_copies": without_copies,
             "worker_of": fleet.worker_of,
