@@ -228,12 +228,16 @@ class Watcher:
 
     def _note_end(self) -> None:
         running = self._running
-        if running is None or (code := running.process.poll()) is None:
+        if running is None:
             return
-        self._running = None
-        took = self.clock() - running.begun
+        code, took = running.process.poll(), self.clock() - running.begun
+        if code is None and took <= self.table.auto_rollback.hung_seconds:
+            return
+        self._running = None  # one that hangs must not keep the others' emergencies back
         command = self.table.next_command(running.alarm, self.deployment)
         told = f"ROLLED BACK in {took:.0f} s" if code == 0 else f"THE EMERGENCY ENDED BADLY ({code}) after {took:.0f} s"
+        if code is None:
+            told = f"THE EMERGENCY HANGS after {took:.0f} s and goes on by itself"
         left = self.table.auto_rollback.attempts - running.act.attempts
         then = "" if code == 0 else f"; {left} attempts are left" if left else f"; GIVEN UP, run it by hand: {command}"
         self._end(running.alarm, running.act, told + then, ok=code == 0)

@@ -115,6 +115,21 @@ def test_two_triggers_are_met_one_after_the_other(scene: Scene) -> None:
     assert scene.commands == [COMMAND + "uploads", COMMAND + "reads"]
 
 
+def test_an_emergency_that_hangs_keeps_no_other_back(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+    """One machine's dead disk holds Ansible for ever; the other trigger's flags must not wait for it."""
+    scene.set(ALARM, "ALARM")
+    scene.looks(LONG)
+    scene.set("rollback-reads", "ALARM")
+    scene.looks(LONG)
+    assert scene.commands == [COMMAND + "uploads"]
+    scene.looks(RULE.hung_seconds)
+    assert "THE EMERGENCY HANGS after 3" in capsys.readouterr().out
+    assert scene.commands == [COMMAND + "uploads", COMMAND + "reads"]
+    scene.end(0)
+    scene.looks(LONG)
+    assert scene.commands == [COMMAND + "uploads", COMMAND + "reads", COMMAND + "uploads"]
+
+
 def test_an_emergency_that_does_not_end_is_told(scene: Scene) -> None:
     scene.set(ALARM, "ALARM")
     found = scene.looks(LONG + TABLE.rollback.objective_seconds)
