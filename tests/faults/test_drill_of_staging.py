@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from cutover import fleet, plan
 from rehearsal import data_acts, deployed_site, playbook, traffic
 from rehearsal.lab import monitoring, reach
 from tests.fleet import staging as stagings
+from tests.fleet.production import reads_denied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)
 MIGRATED = 100  # as many as the read gate wants
-POLICY = "S3CertificateAccess"
 
 
 @pytest.fixture(scope="module")
@@ -101,22 +100,9 @@ def test_what_is_issued_in_a_drill_is_in_s3_before_anybody_reads_there(staging: 
     assert not load.report().failures
 
 
-@contextmanager
-def gets_denied(lab: Lab) -> Iterator[None]:
-    """Takes s3:GetObject from staging's workers during the block."""
-    iam, role = lab.aws.iam(), stagings.STAGING.role
-    policy = iam.get_role_policy(RoleName=role, PolicyName=POLICY)["PolicyDocument"]
-    denied = json.dumps(policy).replace('"s3:GetObject"', '"s3:GetObjectTagging"')
-    iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=denied)
-    try:
-        yield
-    finally:
-        iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=json.dumps(policy))
-
-
 def test_readers_stay_local_while_s3_gives_nothing(staging: Staging, tmp_path: Path) -> None:
     """A drill must not end an outage's first minute by sending every reader into it."""
-    with gets_denied(staging.lab):
+    with reads_denied(staging.lab, stagings.STAGING.role):
         run = start(staging, tmp_path).wait()
     said = " ".join(run.output.split())
     assert run.returncode == 2, said[-2000:]
