@@ -60,6 +60,7 @@ COMMANDS = {
     "status-here": "status.here",
     "sweep": "sweep.command",
     "unlock": "status.unlock_command",
+    "watch": "watcher.command",
     "witnesses": "consistency.witnesses_command",
     "worker-command": "worker_command",
     "worker-requests": "worker_requests_command",
