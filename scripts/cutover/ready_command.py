@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import shlex
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _DEPLOYMENTS: tuple[Deployment, ...] = ("staging", "production")
+_COLUMNS = 80  # argparse leaves text as it is where the examples must stay as they are
 
 
 def register(commands: Subparsers) -> None:
@@ -32,12 +34,15 @@ def register(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "ready",
         help="whether an emergency rollback could be started from this machine now; before each shift",
-        description="Looks, from this control machine and as the user of the inventory, whether an emergency rollback "
-        "could start now: the inventory, the ssh key and ansible-playbook here; on every machine, all at once, by new "
-        "connections: that it is reached, passwordless sudo, the machine script as in this checkout, one epoch, no "
-        "lock, no fence; on the data host also cutover. It needs neither AWS nor the database, and changes nothing. "
-        "The last line is the emergency's command. Exit 0: ready; 1: not ready, each cause with what to do; 2: usage "
-        "or inventory; 4: a machine broke off before it had answered, or this one is too busy.",
+        description=textwrap.fill(
+            "Looks, from this control machine and as the user of the inventory, whether an emergency rollback could "
+            "start now: the inventory, the ssh key and ansible-playbook here; on every machine, all at once, by new "
+            "connections: that it is reached, passwordless sudo, the machine script as in this checkout, one epoch, no "
+            "lock, no fence; on the data host also cutover. It needs neither AWS nor the database, and changes "
+            "nothing. The last line is the emergency's command. Exit 0: ready; 1: not ready, each cause with what to "
+            "do; 2: usage or inventory; 4: a machine broke off before it had answered, or this one is too busy.",
+            _COLUMNS,
+        ),
         epilog="examples:\n  cutover ready\n  cutover ready --deployment all --json\n"
         "  cutover ready -i inventories/rehearsal --deployment staging",
         formatter_class=argparse.RawDescriptionHelpFormatter,
