@@ -156,13 +156,6 @@ def held_mode(report: Mapping[str, Any]) -> str:
     return (fleet.mode_named(plan.load().modes, held.pop()) or "") if len(held) == 1 else ""
 
 
-def flags_of_mode(name: str) -> str:
-    """The flags of a mode as the machine script takes them."""
-    from cutover import plan
-
-    return fleet.triple(plan.load().modes[name].flags)
-
-
 def rollback_record(
     hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], what: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -233,39 +226,6 @@ def rollback_objective_seconds(_scenario: str) -> int:
     from cutover import plan
 
     return plan.load().rollback.objective_seconds
-
-
-def drill_table(deployment: str, mode: str = "") -> dict[str, Any]:
-    """What ops/cutover.yml says of a drill of this deployment: its numbers; from `mode`, the steps it returns by.
-
-    `writers` is the step that first let every save go to S3, `readers` the one that let reads, None if none did.
-    """
-    from cutover import drill, plan
-
-    table = plan.load()
-    writers, readers = [*drill.steps_to(table, deployment, mode), None, None][:2]
-    return {
-        "silence_minutes": table.rollback.drill_silence_seconds // 60,
-        "sweep_seconds": table.rollback.drill_sweep_seconds,
-        "settle_seconds": table.data_tools.sweep.young_seconds + table.preflight.clock_skew_seconds,
-        "downloads": table.rollback.drill_downloads,
-        "writers": cutover_step(writers) if writers else None,
-        "readers": cutover_step(readers) if readers else None,
-    }
-
-
-def drill_next(modes: Sequence[str], deployment: str, mode: str) -> str:
-    """What to run after a drill from `mode` that left the machines in these modes."""
-    from cutover import drill, plan
-
-    return drill.next_command(plan.load(), deployment, mode, modes)
-
-
-def readers_problem(before: Mapping[str, Any], after: Mapping[str, Any], asked: int) -> str:
-    """What a machine's journals say against its readers; each worker was asked for so many certificates in between."""
-    from cutover import drill, plan
-
-    return drill.readers_problem(plan.load(), before, after, asked)
 
 
 def data_tool_interval_seconds(tool: str) -> int:
@@ -346,13 +306,10 @@ class FilterModule:
             "disagreements": disagreements,
             "doctor_problems": doctor_problems,
             "environment_file_problem": environment_file_problem,
-            "drill_next": drill_next,
-            "drill_table": drill_table,
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
             "fallbacks_of": fallbacks_of,
             "first_complaint": first_complaint,
-            "flags_of_mode": flags_of_mode,
             "gate_step": gate_step,
             "held_mode": held_mode,
             "inventory_problem": fleet.inventory_problem,
@@ -362,7 +319,6 @@ class FilterModule:
             "measures": measures,
             "pages_told": pages_told,
             "problems_named": problems_named,
-            "readers_problem": readers_problem,
             "not_returned": fleet.not_returned,
             "processes_not_holding": fleet.processes_not_holding,
             "rollback_objective_seconds": rollback_objective_seconds,
