@@ -157,13 +157,6 @@ def held_mode(report: Mapping[str, Any]) -> str:
     return (fleet.mode_named(plan.load().modes, held.pop()) or "") if len(held) == 1 else ""
 
 
-def flags_of_mode(name: str) -> str:
-    """The flags of a mode as the machine script takes them."""
-    from cutover import plan
-
-    return fleet.triple(plan.load().modes[name].flags)
-
-
 def rollback_record(
     hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], what: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -234,13 +227,6 @@ def rollback_objective_seconds(_scenario: str) -> int:
     from cutover import plan
 
     return plan.load().rollback.objective_seconds
-
-
-def drill_downloads(_deployment: str) -> int:
-    """How many certificates are downloaded after a drill."""
-    from cutover import plan
-
-    return plan.load().rollback.drill_downloads
 
 
 def data_tool_interval_seconds(tool: str) -> int:
@@ -331,12 +317,10 @@ class FilterModule:
             "disagreements": disagreements,
             "doctor_problems": doctor_problems,
             "environment_file_problem": environment_file_problem,
-            "drill_downloads": drill_downloads,
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
             "fallbacks_of": fallbacks_of,
             "first_complaint": first_complaint,
-            "flags_of_mode": flags_of_mode,
             "gate_step": gate_step,
             "held_mode": held_mode,
             "inventory_problem": fleet.inventory_problem,
