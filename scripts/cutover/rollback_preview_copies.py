@@ -88,7 +88,6 @@ def _renames_per_second(directory: Path) -> float | None:
 
 
 def _table(values: Settings, part: Callable[[Callable[[], Any]], Any]) -> dict[str, Any]:
-    local_files.require_tree(values.media_root)
     roots = [str(values.media_root), str(places.find(values))]
     files, missing = 0, dict[str, int]()
     with Catalogue(values, read_only=True) as catalogue:
@@ -99,6 +98,8 @@ def _table(values: Settings, part: Callable[[Callable[[], Any]], Any]) -> dict[s
                 if not any((local_size(root, row.key) or -1) > 0 for root in roots):
                     missing[row.key] = row.certificate_id
             last = row.key
+    if missing:  # all of them are, where the media directory is not mounted
+        local_files.require_tree(values.media_root)
     in_s3: Any = part(lambda: _in_s3(values, missing)) if missing else None
     return {"files": files, "missing": len(missing), "named": sorted(missing)[:_NAMED], "s3": in_s3}
 

@@ -28,7 +28,11 @@ def counted(data_host: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def problem(
-    hosts: Mapping[str, Mapping[str, Any]], data_hosts: Mapping[str, str], scenario: str, accepted: int | str
+    hosts: Mapping[str, Mapping[str, Any]],
+    data_hosts: Mapping[str, str],
+    scenario: str,
+    accepted: int | str,
+    others: str = "",
 ) -> str:
     """Why the emergency must not go on, with the ways that there are; empty if it may.
 
@@ -37,6 +41,7 @@ def problem(
         data_hosts: the deployments that are rolled back, each with its data host.
         scenario: the emergency's.
         accepted: how many files the operator accepts as unreadable.
+        others: the call's other options, so that the commands named reach no more workers than it would have.
     """
     sentences = []
     for deployment, data_host in data_hosts.items():
@@ -46,7 +51,7 @@ def problem(
         files, certificates = found
         wrong = f", not {accepted}" if int(accepted) else ""
         environment_file = hosts[data_host].get("environment_file", "…")
-        command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment}"
+        command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment}{others}"
         sentences.append(
             f"REFUSED, and nothing was changed: {files} files of {certificates} certificates of {deployment} lie only "
             f"in S3, for their local copies were purged; scenario {scenario} would make them unreadable. "

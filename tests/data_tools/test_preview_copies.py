@@ -114,3 +114,8 @@ def test_a_disk_that_takes_no_trial_is_counted_all_the_same(site: Site, monkeypa
 
     monkeypatch.setattr("tempfile.TemporaryDirectory", full)
     assert told(site)["quarantine"] == {"files": 2, "per_second": None}
+
+
+def test_an_empty_table_is_told_as_such(site: Site) -> None:
+    """A new site is told to mount what it has never had."""
+    assert told(site)["table"] == {"files": 0, "missing": 0, "named": [], "s3": None}

@@ -68,7 +68,8 @@ def test_it_refuses_before_any_flag_and_names_the_count(emergency: Emergency, ar
     code, said = emergency.play(*arguments)
     assert code != 0
     assert "REFUSED, and nothing was changed: 40 files of 20 certificates of staging lie only in S3" in said
-    assert "-e deployment=staging -e scenario=uploads" in said
+    others = " -e limit_workers=worker1" if "limit_workers=worker1" in arguments else ""  # else it reaches all
+    assert f"-e deployment=staging{others} -e scenario=uploads" in said
     assert "on m1: sudo cutover restore --env-file" in said
     assert "-e accept_unreadable=40" in said
     (asked,) = emergency.called
@@ -82,6 +83,7 @@ def test_a_drill_is_refused_too(emergency: Emergency) -> None:
     code, said = emergency.play("-e", "drill=true")
     assert code != 0
     assert "REFUSED, and nothing was changed: 40 files" in said
+    assert "-e deployment=staging -e drill=true -e scenario=local -e accept_unreadable=40" in said
     assert [call for call in emergency.called if call.startswith("script")] == ["script --status"] * 2
 
 

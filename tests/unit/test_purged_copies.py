@@ -50,10 +50,11 @@ def test_reads_do_not_turn_to_files_that_are_gone(purged: Machine, arguments: tu
     """An emergency makes an outage of every certificate that was ever retired."""
     said = refused(purged, *arguments)
     assert "REFUSED, and nothing was changed: 40 files lie only in S3" in said
-    assert "sudo deltacrown-s3-rollback uploads" in said
+    chosen = " --workers worker1" if "--workers" in arguments else ""
+    assert f"sudo deltacrown-s3-rollback uploads{chosen}; " in said
     assert f"sudo cutover restore --env-file {purged.main}" in said
     scenario = arguments[0] if arguments and not arguments[0].startswith("--") else "local"
-    assert f"sudo deltacrown-s3-rollback {scenario} --accept-unreadable 40" in said
+    assert f"sudo deltacrown-s3-rollback {scenario}{chosen} --accept-unreadable 40" in said
 
 
 @pytest.mark.parametrize("number", ["41", "39", "0", "04", "99999999999999999999999"])
