@@ -42,7 +42,9 @@ def emergency(tmp_path: Path) -> Emergency:
     head = f"answers={tmp_path}/answers\n{ANSWER}"
     script = f'{head}echo "script $*" >>{tmp_path}/calls\nanswer status'
     program(tmp_path / "bin", "deltacrown-s3-rollback", script)
-    program(tmp_path / "bin", "cutover", f'{head}case $1 in restore) echo "$*" >>{tmp_path}/calls ;; esac\nanswer "$1"')
+    restore = f'*--dry-run*) answer aside ;; restore*) echo "$*" >>{tmp_path}/calls; answer restore ;;'
+    program(tmp_path / "bin", "cutover", f'{head}case "$*" in {restore} *) answer "$1" ;; esac')
+    deployment.says("aside", {"from_quarantine": 0, "errors": [], "directory": "/q"})  # a drill asks for that first
     program(tmp_path / "bin", "sudo", 'shift\nexec "$@"')
     part = deployment.playbooks / "parts/put_copies_back.yml"
     part.write_text(part.read_text().replace("/var/lib/deltacrown-cutover", f"{tmp_path}/state"))
