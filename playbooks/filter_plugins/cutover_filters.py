@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleFilterError
 
 try:
-    from cutover import fleet
+    from cutover import fleet, unreadable
 except ImportError as error:
     raise AnsibleFilterError(
         "the package `cutover` is not importable by this Ansible: run `make setup`, then `. .venv/bin/activate`"
@@ -423,6 +423,8 @@ class FilterModule:
             "unknown_workers": fleet.unknown_workers,
             "watcher_fingerprint": watcher_fingerprint,
             "watcher_health_url": watcher_health_url,
+            "unreadable_options": unreadable.options,
+            "unreadable_problem": unreadable.problem,
             "without_copies": without_copies,
             "worker_of": fleet.worker_of,
             "workers_on": fleet.workers_on,

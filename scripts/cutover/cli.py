@@ -56,6 +56,7 @@ COMMANDS = {
     "report": "evidence.report_command",
     "restore": "retirement.commands",
     "resume": "control_commands",
+    "rollback-preview": "rollback_preview",
     "status": "status.command",
     "status-here": "status.here",
     "sweep": "sweep.command",

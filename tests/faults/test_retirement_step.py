@@ -6,23 +6,22 @@ The tests build on each other; production is in mode s3-reads, with the evidence
 from __future__ import annotations
 
 import datetime
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cutover import local_files
+from cutover import fleet, local_files
 from cutover.evidence import chain
 from cutover.retirement.ledger import FILE_NAME
 from rehearsal import deployed_site, playbook, traffic
 from tests.faults.test_production_steps import failed, passed, said
 from tests.fleet import production as productions
-from tests.fleet.production import DATA_HOST, PRODUCTION, Production
+from tests.fleet.production import DATA_HOST, PRODUCTION, WEBS, Production
 from tests.fleet.staging import EVIDENCE, LOCK
+from tests.fleet.test_rollback_preview import rollback_preview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rehearsal.lab import Lab
     from rehearsal.playbook import PlaybookRun
@@ -34,6 +33,7 @@ DAYS = 30  # of grace; the runbook's
 SCALE = 20  # a day takes longer than all of these tests
 COMPRESSED = ("-e", f"time_scale={SCALE}")
 LAST = "Download and verify certificates through the site, any ten"
+MARK = "/etc/deltacrown/purged-copies"
 RECORD = f"/var/lib/deltacrown-cutover/{PRODUCTION.bucket}/quarantine-directory"
 
 
@@ -50,6 +50,7 @@ def production(deployed: Lab, tmp_path_factory: pytest.TempPathFactory) -> Itera
             yield prepared
         finally:
             prepared.sudo(DATA_HOST, RESTORE)
+            prepared.sudo_on_all(f"rm -f {MARK}")
 
 
 def _month_of_grace(production: Production) -> None:
@@ -184,19 +185,74 @@ def test_purge_deletes_what_was_approved_by_number(production: Production) -> No
         "PASS",
     )
     assert done["purge"]["files"] == old
-    restored = production.sudo(DATA_HOST, f"cutover restore --json --env-file {PRODUCTION.environment_file}")
-    assert json.loads(restored)["from_s3"] == old
+    assert marked(production) == [str(old)] * len(WEBS)
 
 
-def test_emergency_puts_the_copies_back_before_anybody_reads_them(production: Production, tmp_path: Path) -> None:
+def marked(production: Production) -> list[str]:
+    """How many files lie only in S3 by each machine's mark; empty for a machine without one."""
+    return [text.partition(" ")[0] for text in production.sudo_on_all(f"cat {MARK} 2>/dev/null || true")]
+
+
+def emergency(production: Production, *arguments: str) -> PlaybookRun:
+    return playbook.run(
+        "emergency-rollback.yml",
+        *("-e", f"evidence_copies={production.copies}", *arguments),
+        log_directory=production.copies.parent,
+    )
+
+
+def epochs(production: Production) -> list[str]:
+    """Each machine's epoch, which the first act of an emergency raises."""
+    return production.sudo_on_all("cat /etc/deltacrown/rollback-epoch")
+
+
+def test_after_the_purge_an_emergency_takes_no_reads_away_unasked(production: Production) -> None:
+    """A rollback by habit makes every certificate that was ever retired unreadable."""
+    files, before = marked(production)[0], epochs(production)
+    for arguments in ([], ["-e", "scenario=reads"], ["-e", f"accept_unreadable={int(files) + 1}"]):
+        text = said(emergency(production, *arguments))
+        assert f"REFUSED, and nothing was changed: {files} files of" in text
+        assert f"-e accept_unreadable={files}" in text
+    by_hand = production.sudo(WEBS[1], "deltacrown-s3-rollback 2>&1; test $? = 2")
+    assert f"REFUSED, and nothing was changed: {files} files lie only in S3" in by_hand
+    code, seen = rollback_preview("production")
+    assert (code, seen["only_in_s3"], seen["purged"]) == (1, int(files), int(files))
+    assert seen["commands"]["restore"] == f"sudo cutover restore --env-file {PRODUCTION.environment_file}"
+    assert epochs(production) == before
+    assert production.is_in("settled")
+
+
+def test_uploads_and_the_exact_number_go(production: Production) -> None:
+    """A refusal that nothing satisfies keeps the on-call from acting."""
+    files = marked(production)[0]
+    passed(emergency(production, "-e", "scenario=uploads"))
+    assert {fleet.held(process) for process in production.processes()} == {"false,true,false"}
+    passed(emergency(production, "-e", f"accept_unreadable={files}"))
+    assert production.is_in("local")
+    production.flip("settled")
+
+
+def test_a_restore_takes_the_refusal_away(production: Production) -> None:
+    """All files are back, and the emergency goes on refusing; or by hand, on another machine, it does."""
+    files = marked(production)[0]
+    purged = aside(production)
+    restored = playbook.run("restore-local-copies.yml", log_directory=production.copies.parent)
+    passed(restored)
+    assert f"{purged} files are back from quarantine and {files} from S3; no file lies only in S3" in " ".join(
+        restored.output.split()
+    )
+    assert marked(production) == [""] * len(WEBS)
+    code, seen = rollback_preview("production")
+    assert (code, seen["only_in_s3"]) == (0, 0)
+
+
+def test_emergency_puts_the_copies_back_before_anybody_reads_them(production: Production) -> None:
     """Every worker reads locally, and the files lie in quarantine: an outage made by the emergency."""
     production.sudo(DATA_HOST, f"cutover quarantine --env-file {PRODUCTION.environment_file}")
     marked = production.rows("WHERE migrated_to_s3_at IS NOT NULL")
     assert not copies() & {key for _, key in marked}
     with traffic.Load(productions.client(), rate=5.0) as load:
-        passed(
-            playbook.run("emergency-rollback.yml", "-e", f"evidence_copies={production.copies}", log_directory=tmp_path)
-        )
+        passed(emergency(production))
     assert load.report().total > 0
     assert load.report().failures == ()
     assert copies() >= {key for _, key in marked}

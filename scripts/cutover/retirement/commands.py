@@ -125,6 +125,12 @@ def _restore(commands: Subparsers) -> None:
         "--certificate-id", type=natural, action="append", default=[], metavar="N", help="only this; may be repeated"
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="how many files at most (default: all)")
+    parser.add_argument(
+        "--accept-unreadable",
+        type=natural,
+        metavar="N",
+        help="for the emergency: move nothing (exit 2) while other than 0 or N purged files lie only in S3",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be brought back, change nothing")
     parser.set_defaults(command=_run("restore"))
 

@@ -87,6 +87,10 @@ class Ledger:
         """The last time each key was put aside; whether its file still lies there, the disk knows. Raises as `read`."""
         return {entry.key: entry for entry in self.read() if entry.act == "quarantine"}
 
+    def purged(self) -> Iterator[Entry]:
+        """What was ever to be deleted; whether a copy lies there again, the disk knows. Raises as `read`."""
+        return (entry for entry in self.read() if entry.act == "purge")
+
 
 def _length_of_whole_lines(file: int) -> int:
     """Bytes up to the last newline: what follows it, a killed run or a full disk left unfinished."""

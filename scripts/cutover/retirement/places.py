@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cutover.settings import Settings
 
-__all__ = ["claim", "find", "restores", "restoring"]
+__all__ = ["claim", "find", "is_in_use", "keep", "restores", "restoring"]
 
 _RECORD = "quarantine-directory"  # in the state directory: where `restore` looks in an emergency, whoever runs it
 _RESTORING, _RESTORED = "restoring", "restored"  # while one runs, and afterwards
@@ -46,6 +46,11 @@ def find(settings: Settings, given: Path | None = None) -> Path:
         root = settings.media_root.resolve()
         beside, within = root.with_name(f"{root.name}.quarantine"), root / _WITHIN
         return within if within.is_dir() or not _takes_renames(root, root.parent) else beside
+
+
+def is_in_use(settings: Settings) -> bool:
+    """Whether a quarantine directory was ever claimed, be it there now or not."""
+    return (settings.state_directory / _RECORD).exists()
 
 
 def claim(settings: Settings, given: Path | None = None) -> Path:
@@ -73,7 +78,7 @@ def claim(settings: Settings, given: Path | None = None) -> Path:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if within:
         _refuse_unless_closed(directory)
-    _record(settings, directory)
+    keep(settings.state_directory / _RECORD, f"{directory}\n")
     return directory
 
 
@@ -102,6 +107,25 @@ def restores(directory: Path) -> tuple[bool, str]:
     except FileNotFoundError:
         last = ""
     return (directory / _RESTORING).exists(), last
+
+
+def keep(path: Path, text: str) -> None:
+    """Writes a small file of root's own whole or not at all; it is on the disk when this returns.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        opened = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        raise StateError(f"{path}: cannot be written ({error.strerror}): make room, or run this as root") from error
 
 
 def _refuse_unless_closed(directory: Path) -> None:
@@ -135,20 +159,3 @@ def _elsewhere(root: Path, directory: Path) -> str:
         f"{directory}: is not on the file system of {root / PREFIX}, so that taking a file back would be no rename: "
         f"name a --directory on it outside MEDIA_ROOT, or {root / _WITHIN}"
     )
-
-
-def _record(settings: Settings, directory: Path) -> None:
-    path = settings.state_directory / _RECORD
-    new = path.with_name(f"{path.name}.new")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        opened = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(opened, "w", encoding="utf-8") as file:
-            file.write(f"{directory}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise StateError(
-            f"{path}: cannot be written ({error.strerror}): free it, or name another CUTOVER_STATE_DIRECTORY"
-        ) from error

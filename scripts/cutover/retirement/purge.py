@@ -41,7 +41,10 @@ class Survey:
 
 @dataclass
 class Summary:
-    """What was deleted, files and bytes; what was left and why. `stopped` is None at the end."""
+    """What was deleted, files and bytes; what was left and why. `stopped` is None at the end.
+
+    `only_in_s3` counts the files that no local copy is left of: before the run, and (unless it is a dry run) after it.
+    """
 
     dry_run: bool
     directory: str
@@ -54,6 +57,7 @@ class Summary:
     left: list[Left] = field(default_factory=list)
     stopped: str | None = None
     duration_s: float = 0.0
+    only_in_s3: int | None = None  # None: could not be counted
 
 
 def phrase(bucket: str, count: int) -> str:

@@ -38,7 +38,7 @@ _ACCEPTABLE = frozenset({"missing_object", "damaged_object", "occupied", "unsafe
 class Summary:
     """Files brought back from quarantine and from S3, bytes of both; those already there; and what could not be.
 
-    `stopped` is None at the end, else limit, signal, s3 or disk.
+    `stopped` is None at the end, else limit, signal, s3 or disk. `only_in_s3` counts purged files that are not back.
     """
 
     dry_run: bool
@@ -50,6 +50,7 @@ class Summary:
     errors: list[Left] = field(default_factory=list)
     stopped: str | None = None
     duration_s: float = 0.0
+    only_in_s3: int | None = None  # None: was not, or could not be, counted
 
     @property
     def restored(self) -> int:

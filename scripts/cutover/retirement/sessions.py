@@ -15,7 +15,7 @@ from cutover.catalogue import Catalogue, Selection
 from cutover.consistency.progress import Progress
 from cutover.exit_codes import CommandError, ExitCode
 from cutover.object_store import ObjectStore
-from cutover.retirement import places, purge, quarantine, report, restore
+from cutover.retirement import only_in_s3, places, purge, quarantine, report, restore
 from cutover.retirement.archive import archive, survey
 from cutover.retirement.archive_proof import ArchiveError, prove
 from cutover.retirement.backups import Backups
@@ -130,6 +130,8 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
     except ArchiveError as error:
         raise SettingsError(f"{error}; or delete with --without-archive what no archive has") from error
     wanted = purge.phrase(values.bucket, len(found.ripe))
+    before_it = only_in_s3.count(values, directory)
+    gone = 0 if before_it is None else before_it.files
     summary = purge.Summary(
         dry_run=options.dry_run,
         directory=str(directory),
@@ -138,6 +140,7 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
         too_young=found.too_young,
         approve=wanted,
         left=list(found.left),
+        only_in_s3=gone,
     )
     if options.dry_run or not found.ripe:
         report.purged(summary, as_json=options.json)
@@ -148,6 +151,9 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
     print(f"cutover: IRREVERSIBLE: {wanted}; afterwards S3 and the archive have the only copies", file=sys.stderr)
     with _locked(values) as catalogue, asked_to_stop() as asked, Progress() as progress:
         run = Run(values, table, directory, asked, progress, before)
+        only_in_s3.mark(
+            values, gone + len(found.ripe)
+        )  # before the first is deleted: an emergency may come at any time
         work = purge.Purge(run, catalogue, ObjectStore(values, "purge", connections=table.data_tools.concurrency))
         try:
             work.run(found, summary)
@@ -155,6 +161,7 @@ def _purge(options: argparse.Namespace, values: Settings) -> int:
             summary.stopped = "error"
             raise
         finally:  # what is deleted is to be known, whatever ended it
+            summary.only_in_s3 = only_in_s3.recount(values, directory)
             report.purged(summary, as_json=options.json)
     return report.ended(summary.stopped, summary.left)
 
@@ -163,6 +170,8 @@ def _restore(options: argparse.Namespace, values: Settings) -> int:
     table, directory = plan.load(), places.find(values, options.directory)
     _, before = places.restores(directory)
     ids, started = frozenset(options.certificate_id), time.monotonic()
+    if options.accept_unreadable is not None:
+        _refuse_unless_accepted(values, directory, options.accept_unreadable)
     with asked_to_stop() as asked, _restoring(directory, dry_run=options.dry_run), Progress() as progress:
         run = Run(values, table, directory, asked, progress, before)
         work = restore.Restore(run, limit=options.limit, dry_run=options.dry_run)
@@ -172,8 +181,22 @@ def _restore(options: argparse.Namespace, values: Settings) -> int:
                 _restore_from_s3(values, work, ids)
         finally:  # also if S3 or the database cannot be asked: what came back from quarantine is to be known
             work.summary.duration_s = round(time.monotonic() - started, 3)
+            if not options.dry_run:
+                work.summary.only_in_s3 = only_in_s3.recount(values, directory)
             report.restored(work.summary, as_json=options.json)
     return report.restore_ended(work.summary)
+
+
+def _refuse_unless_accepted(values: Settings, directory: Path, accepted: int) -> None:
+    """For the emergency, which goes on with the machines' own marks where nobody can count; it reads the last line."""
+    try:
+        found = only_in_s3.count(values, directory)
+    except (CommandError, OSError) as error:
+        _say(f"{error}; this goes on", ExitCode.DONE)
+        return
+    if found is not None:
+        print(f"ONLY_IN_S3 {found.files} {found.certificates}", flush=True)
+        only_in_s3.refuse_unless_accepted(found, accepted)
 
 
 def _restore_from_s3(values: Settings, work: restore.Restore, ids: frozenset[int]) -> None:

@@ -29,11 +29,15 @@ _FLAGS = ("dual_write", "read_primary", "backfill")
 
 @dataclass(frozen=True)
 class Task:
-    """A machine to ask: for its workers' processes, and for a deployment's data if it is the data host."""
+    """A machine to ask: for its workers' processes, and for a deployment's data if it is the data host.
+
+    With `copies` the data host tells which files lie where, instead of the alarms.
+    """
 
     machine: Machine
     workers: bool
     data_of: Deployment | None
+    copies: bool = False
 
     @property
     def command(self) -> str:
@@ -47,6 +51,7 @@ class Task:
             here += ["--deployment", self.data_of, "--env-file", str(given.get("environment_file", ""))]
             if given.get("readonly_role_arn"):
                 here += ["--role-arn", str(given["readonly_role_arn"])]
+            here += ["--copies"] if self.copies else []
         return "; ".join(([_SCRIPT] if self.workers else []) + [shlex.join(here)])
 
 
@@ -76,15 +81,15 @@ class Answer:
     data_of: str | None = None
 
 
-def tasks(sites: Sequence[Site], data_of: Sequence[Site] = ()) -> list[Task]:
-    """Each machine of `sites` once; of those in `data_of` the data host alone."""
+def tasks(sites: Sequence[Site], data_of: Sequence[Site] = (), *, copies: bool = False) -> list[Task]:
+    """Each machine of `sites` once; of those in `data_of` the data host alone. For `copies` see Task."""
     wanted: dict[str, Task] = {}
     for site in sites:
         for machine in site.machines:
             data = site.deployment if machine.name == site.data_host.name else None
-            wanted[machine.name] = Task(machine, True, data)
+            wanted[machine.name] = Task(machine, True, data, copies)
     for site in (*sites, *data_of):
-        wanted.setdefault(site.data_host.name, Task(site.data_host, False, site.deployment))
+        wanted.setdefault(site.data_host.name, Task(site.data_host, False, site.deployment, copies))
     return list(wanted.values())
 
 

@@ -53,6 +53,9 @@ def register(commands: Subparsers) -> None:
     )
     parser.add_argument("--deployment", choices=["staging", "production"], help="this is its data host")
     parser.add_argument(
+        "--copies", action="store_true", help="tell which files lie where instead of the alarms: for rollback-preview"
+    )
+    parser.add_argument(
         "--directory", type=Path, metavar="DIR", help="its chain of evidence (default: that of `cutover evidence`)"
     )
     settings.add_arguments(parser)
@@ -107,13 +110,11 @@ def _data(options: argparse.Namespace) -> dict[str, Any]:
     from cutover import plan  # noqa: PLC0415 - it takes a tenth of a second, which the other machines need not wait
 
     proof = _part(lambda: evidence(options.directory))
+    told = {"evidence": proof, "units": _part(_units), "runs": _part(lambda: _runs(options))}
+    if options.copies:
+        return told | {"copies": _part(lambda: _copies(options))}
     step = _step(plan.load(), options.deployment, proof.get("records", ()))
-    return {
-        "evidence": proof,
-        "units": _part(_units),
-        "runs": _part(lambda: _runs(options)),
-        "alarms": _part(lambda: _alarms(options, step)),  # last: it changes this process's environment
-    }
+    return told | {"alarms": _part(lambda: _alarms(options, step))}  # last: it changes this process's environment
 
 
 def evidence(directory: Path | None) -> dict[str, Any]:
@@ -149,6 +150,12 @@ def _alarms(options: argparse.Namespace, step: int | None) -> list[dict[str, Any
     from cutover.alarms import live  # noqa: PLC0415 - the other machines ask no cloud
 
     return [asdict(alarm) for alarm in live.ask(options, step)]
+
+
+def _copies(options: argparse.Namespace) -> dict[str, Any]:
+    from cutover import rollback_preview_copies  # noqa: PLC0415 - only a preview asks S3 and the database
+
+    return rollback_preview_copies.copies(settings.load(options.env_file, role_arn=options.role_arn), _part)
 
 
 def _units() -> dict[str, dict[str, str]]:

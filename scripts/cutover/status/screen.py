@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from cutover.status import workers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from cutover.status.data_tools import Event
     from cutover.status.picture import DeploymentState, Picture
     from cutover.status.workers import WorkerState
 
-__all__ = ["document", "lines"]
+__all__ = ["clean", "document", "event", "json_text", "lines", "worker_table"]
 
 _HEADS = ("worker", "machine", "mode", "flags", "pid", "since (UTC)")
 _RED, _YELLOW, _BOLD, _DIM, _PLAIN = "\033[31m", "\033[33m", "\033[1m", "\033[2m", "\033[0m"
@@ -31,10 +31,11 @@ def document(picture: Picture, seconds: float) -> str:
         "seconds": round(seconds, 2),
         "deployments": [asdict(state) for state in picture.deployments],
     }
-    return json.dumps(values, default=_text)
+    return json.dumps(values, default=json_text)
 
 
-def _text(value: object) -> str:
+def json_text(value: object) -> str:
+    """A time as JSON has it, in ISO 8601."""
     if isinstance(value, datetime):
         return value.isoformat(timespec="seconds").replace("+00:00", "Z")
     raise TypeError(f"{value!r} is no JSON")
@@ -66,20 +67,21 @@ def _unpainted(_colour: str, text: str) -> str:
 
 def _deployment(state: DeploymentState, now: datetime, paint: Any) -> Iterator[str]:  # noqa: ANN401
     yield paint(_BOLD, f"{state.deployment}: mode {state.mode or 'unknown'}")
-    yield from _table(state, now, paint)
+    yield from worker_table(state.workers, now, paint)
     for name, value, colour in _facts(state, now):
         head = f"  {name:<12}"
-        text = _clean(value)
+        text = clean(value)
         yield head + (paint(colour, text) if colour else text)
 
 
-def _table(state: DeploymentState, now: datetime, paint: Any) -> Iterator[str]:  # noqa: ANN401
-    rows = [_row(worker, now) for worker in state.workers]
+def worker_table(found: Sequence[WorkerState], now: datetime, paint: Any = _unpainted) -> Iterator[str]:  # noqa: ANN401
+    """A line for each worker below one of headings; `paint` colours a text."""
+    rows = [_row(worker, now) for worker in found]
     widths = [max(len(row[column]) for row in [_HEADS, *rows]) for column in range(len(_HEADS))]
     yield paint(_DIM, _joined(_HEADS, widths))
-    seen = [worker for worker in state.workers if worker.processes]
+    seen = [worker for worker in found if worker.processes]
     common = workers.most_frequent_mode(seen) if seen else ""
-    for worker, row in zip(state.workers, rows, strict=True):
+    for worker, row in zip(found, rows, strict=True):
         differs = worker.mode != common
         colour = _RED if worker.problem or not worker.processes else _YELLOW if differs else ""
         sign = "!" if worker.problem or not worker.processes else "≠" if differs else " "
@@ -91,7 +93,7 @@ def _row(worker: WorkerState, now: datetime) -> tuple[str, ...]:
     pid = "" if worker.pid is None else f"{worker.pid}{f' +{worker.processes - 1}' if worker.processes > 1 else ''}"
     since = "" if worker.since is None else f"{worker.since:%m-%d %H:%M:%S} ({_age(worker.since, now)})"
     mode = "not asked" if worker.mode == workers.UNKNOWN else worker.mode
-    return tuple(map(_clean, (worker.worker, worker.machine, mode, worker.flags, pid, since)))
+    return tuple(map(clean, (worker.worker, worker.machine, mode, worker.flags, pid, since)))
 
 
 def _joined(cells: tuple[str, ...], widths: list[int]) -> str:
@@ -102,7 +104,7 @@ def _facts(state: DeploymentState, now: datetime) -> Iterator[tuple[str, str, st
     """Name, text and colour of the lines below the table."""
     yield from _next(state)
     yield from _alarms(state)
-    events = (f"{name} {_event(getattr(state.last, name), now)}" for name in ("drill", "check", "sweep"))
+    events = (f"{name} {event(getattr(state.last, name), now)}" for name in ("drill", "check", "sweep"))
     yield "last", "; ".join(events), ""
     for run in state.background:
         yield "background", f"{run.name}: {run.state}", "" if run.process else _RED
@@ -143,8 +145,9 @@ def _alarms(state: DeploymentState) -> Iterator[tuple[str, str, str]]:
     yield "alarms", f"{state.alarms_ok} OK{loud}", _RED if loud else ""
 
 
-def _event(event: Event, now: datetime) -> str:
-    return event.outcome if event.at is None else f"{_age(event.at, now)} ago ({event.outcome})"
+def event(done: Event, now: datetime) -> str:
+    """How long ago something was done last, and how it ended."""
+    return done.outcome if done.at is None else f"{_age(done.at, now)} ago ({done.outcome})"
 
 
 def _age(moment: datetime, now: datetime) -> str:
@@ -156,6 +159,6 @@ def _age(moment: datetime, now: datetime) -> str:
     return f"{int(seconds)} s"
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text from elsewhere on one line, without what would steer a terminal."""
     return "".join(sign if sign.isprintable() else " " for sign in text)
