@@ -105,8 +105,10 @@ def session(settings: Settings) -> boto3.Session:
     return role_session(settings.region, settings.role_arn)
 
 
-def role_session(region: str | None, role_arn: str | None) -> boto3.Session:
+def role_session(region: str | None, role_arn: str | None, config: Config | None = None) -> boto3.Session:
     """A session under the credentials of the usual AWS chain, or of a role, renewed before they end.
+
+    `config` is how STS is asked for the role; botocore's own patience is minutes.
 
     Raises:
         ObjectStoreError: the role cannot be assumed, which is asked here and not at every request.
@@ -115,6 +117,8 @@ def role_session(region: str | None, role_arn: str | None) -> boto3.Session:
     if role_arn is None:
         return boto3.Session(botocore_session=own, region_name=region)
     own.set_config_variable("region", region)
+    if config is not None:
+        own.set_default_client_config(config)
     source = own.get_credentials()
     if source is None:
         raise ObjectStoreError(f"{role_arn} cannot be assumed: {_NO_CREDENTIALS}", "s3_denied")
