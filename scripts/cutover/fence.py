@@ -104,7 +104,7 @@ class RoleFence:
         except BotoCoreError as error:
             raise self._error("looked at", error) from error
         try:
-            return parsed(answer["PolicyDocument"])
+            return parsed(answer["PolicyDocument"])  # type: ignore[arg-type]  # boto3 has decoded it
         except ValueError as error:
             show = f"aws iam get-role-policy --role-name {self.role} --policy-name {FENCE_POLICY}"
             raise FenceError(

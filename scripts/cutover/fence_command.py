@@ -140,8 +140,9 @@ def _aws(role_arn: str | None, service: Literal["iam", "sts"]) -> Any:  # noqa: 
 
     from cutover.object_store import role_session  # noqa: PLC0415
 
-    retries = {"total_max_attempts": ATTEMPTS}
-    config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries=retries)
+    config = Config(
+        connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": ATTEMPTS}
+    )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
     return role_session(region, role_arn, config).client(service, config=config)
 

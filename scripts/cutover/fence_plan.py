@@ -127,7 +127,8 @@ def outcome(
         results: of the tasks: drained, marked (loops over machines), and denied.
         deployment: whose machines they are.
     """
-    lines, problems = [], []
+    lines: list[str] = []
+    problems: list[str] = []
     for machine in chosen["machines"]:
         why = _why_not_drained(hosts[machine], machine, results["drained"])
         (problems if why else lines).append(

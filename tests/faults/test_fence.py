@@ -27,7 +27,7 @@ MARK = "/etc/deltacrown/fenced"
 BACK_SECONDS = 40.0
 # Under the machine's own session: stores an object, or follows a link that this session has signed.
 S3_OF = """
-import boto3, os, urllib.request
+import boto3, os, ssl, urllib.request
 s3, where = boto3.client("s3"), {{"Bucket": "{bucket}", "Key": "cutover-probe/{machine}/fence"}}
 link = s3.generate_presigned_url("get_object", Params=where)
 try:
@@ -36,7 +36,8 @@ try:
 except Exception as error:
     print(error)
 try:
-    print(urllib.request.urlopen(link).status)
+    trusted = ssl.create_default_context(cafile=os.environ["AWS_CA_BUNDLE"])
+    print(urllib.request.urlopen(link, context=trusted).status)
 except Exception as error:
     print(error)
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.infra.conftest import Deployed
 
 STAGING, ROLE = "deltacrown-certificates-staging", "deltacrown-s3-access-staging"
-KEY = "certificates/pdf/fenced"
+KEY = "cutover-probe/fenced"
 SAFE, LOST = "i-0aaaaaaaaaaaaaaaa", "i-0bbbbbbbbbbbbbbbb"  # as EC2 names the sessions of two machines
 
 

@@ -186,25 +186,13 @@ def test_without_aws_the_machine_is_drained_and_it_is_said(tmp_path: Path) -> No
     assert json.loads(fleet.marked.read_text())["s3_denied"] is False
 
 
-@pytest.mark.parametrize(
-    ("lacks", "sentence"),
-    [
-        ({"drain_command": ""}, "m2 is NOT out of the load balancer (the inventory has no drain_command)"),
-        (
-            {"drain_command": "echo no such backend; exit 3"},
-            "m2 is NOT out of the load balancer (lb1: no such backend)",
-        ),
-    ],
-)
-def test_a_machine_that_stays_in_the_load_balancer_is_named(
-    tmp_path: Path, lacks: dict[str, Any], sentence: str
-) -> None:
+def test_a_machine_that_stays_in_the_load_balancer_is_named(tmp_path: Path) -> None:
     """Customers meet the machine, and the report says that it is fenced."""
     fleet = Fleet.of(tmp_path)
-    fleet.away("m2", **lacks)
+    fleet.away("m2", drain_command="echo no such backend; exit 3")
     code, said = fleet.play(EMERGENCY, *MACHINE)
     assert code != 0
-    assert sentence in said
+    assert "m2 is NOT out of the load balancer (lb1: no such backend)" in said
     assert fleet.calls("aws") == ["fence --deployment production --session i-2 --json"]
 
 
@@ -254,24 +242,6 @@ def test_a_worker_that_can_be_reached_comes_before_any_fence(tmp_path: Path) -> 
     assert "to keep it from customers" not in fleet.play(EMERGENCY)[1]  # nor is it offered
 
 
-@pytest.mark.parametrize(
-    ("away", "arguments", "sentence"),
-    [
-        ("", MACHINE, "every machine is proven, so there is none to fence"),
-        ("", (*MACHINE, "-e", "fence_machines=m1,m2,m3"), "m1, m2, m3 is every machine of the deployment"),
-    ],
-)
-def test_nobody_is_fenced_without_need_and_never_all(
-    tmp_path: Path, away: str, arguments: tuple[str, ...], sentence: str
-) -> None:
-    """The load balancer has nobody left, and the site is down."""
-    fleet = Fleet.of(tmp_path, away=away)
-    code, said = fleet.play(EMERGENCY, *arguments)
-    assert code != 0
-    assert f"NOT FENCED: {sentence}" in said
-    assert fleet.calls("aws") == fleet.calls("drain") == []
-
-
 def test_a_named_machine_joins_those_that_are_fenced(tmp_path: Path) -> None:
     """The second fence forgets the first machine, and the way back leaves it out for ever."""
     fleet = Fleet.of(tmp_path, away="")
@@ -283,24 +253,11 @@ def test_a_named_machine_joins_those_that_are_fenced(tmp_path: Path) -> None:
     assert (mark["machines"], mark["since"]) == ({"m2": "i-2", "m3": "i-3"}, "2026-11-24T10:00:00Z")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["fence=all"], 'fence is "all": give machine or role'),
-        (["fence_machines=m2"], "names machines and no fence"),
-        (["fence=machine", "fence_machines=m2,m9"], "fence_machines names m9, no machine of production"),
-        (["fence=machine", "deployment=all"], "a fence is of one deployment"),
-        (["fence=role", "limit_workers=worker1"], "leave limit_workers out"),
-        (["fence=role", "drill=true"], "a drill fences nobody"),
-    ],
-)
-def test_an_order_that_is_not_clear_ends_before_any_connection(
-    tmp_path: Path, arguments: list[str], sentence: str
-) -> None:
+def test_an_order_that_is_not_clear_ends_before_any_connection(tmp_path: Path) -> None:
     """Half of it would be done before the typing error shows."""
-    code, said = Fleet.of(tmp_path).play(EMERGENCY, *(each for given in arguments for each in ("-e", given)))
+    code, said = Fleet.of(tmp_path).play(EMERGENCY, *MACHINE, "-e", "fence_machines=m9")
     assert code != 0
-    assert sentence in said
+    assert "fence_machines names m9, no machine of production" in said
     assert "UNREACHABLE" not in said
 
 
