@@ -24,6 +24,8 @@ except ImportError as error:
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from cutover.plan import Deployment
+
 _MUST_BE_KNOWN = "permission s3:"  # of the doctor's checks; others may be readable to the read-only role alone
 _PROBLEMS_TOLD = 3  # in a verdict's sentence; the evidence has them all
 
@@ -307,6 +309,14 @@ def data_tool_interval_seconds(tool: str) -> int:
     return {"sweep": tools.sweep.interval_seconds, **{name: each * 3600 for name, each in hours.items()}}[tool]
 
 
+def watcher_health_url(deployment: Deployment) -> str:
+    """Where the watcher of a deployment's automatic rollback says how it is, on the machine on which it runs."""
+    from cutover import plan
+    from cutover.watcher import health
+
+    return f"http://{health.HOST}:{plan.load().auto_rollback.health_ports[deployment]}{health.PATH}"
+
+
 def up_to(items: Sequence[str], last: str) -> list[str]:
     """The items up to and with `last`."""
     return list(items[: items.index(last) + 1])
@@ -406,6 +416,7 @@ class FilterModule:
             "uwsgi_problem": uwsgi_problem,
             "unfence_choice": unfence_choice,
             "unknown_workers": fleet.unknown_workers,
+            "watcher_health_url": watcher_health_url,
             "without_copies": without_copies,
             "worker_of": fleet.worker_of,
             "workers_on": fleet.workers_on,

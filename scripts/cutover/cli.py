@@ -62,6 +62,7 @@ COMMANDS = {
     "sweep": "sweep.command",
     "unfence": "fence_command",
     "unlock": "status.unlock_command",
+    "watch": "watcher.command",
     "witnesses": "consistency.witnesses_command",
     "worker-command": "worker_command",
     "worker-requests": "worker_requests_command",

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from cutover.alarm_table import Alarm, Bound, Budget, Count, Incident, Severity, Silence, Table, Telemetry
+from cutover.auto_rollback_table import AutoRollback  # noqa: TC001 - pydantic reads the annotation
 from cutover.data_tool_table import DataTools  # noqa: TC001 - pydantic reads the annotation
 from cutover.exit_codes import CommandError
 from cutover.preflight_table import Preflight  # noqa: TC001 - pydantic reads the annotation
@@ -225,6 +226,7 @@ class Plan(Table):
     reported: dict[str, str]
     service_levels: dict[str, ServiceLevel]
     rollback_triggers: dict[str, RollbackTrigger]
+    auto_rollback: AutoRollback
     telemetry: Telemetry
     alarms: dict[str, Alarm]
     incidents: dict[str, Incident]
@@ -281,6 +283,17 @@ class Plan(Table):
             for_seconds = self.rollback_triggers[alarm.trigger].for_seconds if alarm.trigger else 0
             if for_seconds and alarm.period_seconds * alarm.datapoints != for_seconds:
                 raise ValueError(f"alarms.{name}: its datapoints must span the trigger's {for_seconds} s exactly")
+        return self
+
+    @model_validator(mode="after")
+    def _triggers_name_their_emergency(self) -> Self:
+        for name, alarm in self.alarms.items():
+            scenario = self.rollback_triggers[alarm.trigger].scenario if alarm.trigger else None
+            emergency = "ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario="
+            if scenario is not None and alarm.next != f"{emergency}{scenario}":
+                raise ValueError(f"alarms.{name}: next must be the trigger's own emergency, {emergency}{scenario}")
+        if unknown := set(self.auto_rollback.needs_ok) - set(self.alarms):
+            raise ValueError(f"auto_rollback.needs_ok: no alarm is called {', '.join(sorted(unknown))}")
         return self
 
     @model_validator(mode="after")
@@ -384,4 +397,4 @@ def load(path: Path | None = None) -> Plan:
 
 @cache
 def _validated(text: str) -> Plan:
-    return Plan.model_validate(yaml.safe_load(text))
+    return Plan.model_validate(yaml.load(text, yaml.CSafeLoader))
