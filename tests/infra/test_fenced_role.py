@@ -14,6 +14,7 @@ from infra.access import policy_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from rehearsal.aws_stand_in import AwsStandIn
     from tests.infra.conftest import Deployed
@@ -146,3 +147,23 @@ def status_of(url: str, authorities: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def test_a_machine_tells_the_name_by_which_it_is_fenced(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The inventory names another instance, and the fence is one of nobody."""
+    lost, environment = machine(deployed, LOST), tmp_path / "staging.env"
+    environment.write_text(
+        f"AWS_ENDPOINT_URL={lost.endpoint_url}\nAWS_CA_BUNDLE={lost.ca_file}\nAWS_ACCESS_KEY_ID={lost.access_key}\n"
+        f"AWS_SECRET_ACCESS_KEY={lost.secret_key}\nAWS_SESSION_TOKEN={lost.session_token}\nNO_PROXY=*\n"
+    )
+    for line in environment.read_text().splitlines():  # what the command puts there goes with the test
+        monkeypatch.setenv(line.partition("=")[0], "")
+    assert cli.main(["session", "--env-file", str(environment)]) == 0
+    assert capsys.readouterr().out == f"{LOST}\n"
+    user = deployed.operator
+    environment.write_text(f"AWS_ACCESS_KEY_ID={user.access_key}\nAWS_SECRET_ACCESS_KEY={user.secret_key}\n")
+    monkeypatch.delenv("AWS_SESSION_TOKEN")
+    assert cli.main(["session", "--env-file", str(environment)]) == 4
+    assert "has no session" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.playbooks.local_play import PLAYBOOKS, program
+from tests.playbooks.local_play import PLAYBOOKS, play, program
 
 SCRIPT = """
 case "$1" in --status) what=status ;; *) what=rollback ;; esac
@@ -365,3 +365,32 @@ def test_a_load_balancer_that_does_not_take_it_back_keeps_the_mark(tmp_path: Pat
     assert code != 0
     assert "m2 on lb1 is NOT back in the load balancer (nginx is broken)" in said
     assert fleet.marked.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "refused"),
+    [
+        ("echo i-2", ""),
+        ("echo i-9", "localhost has the AWS session i-9, and aws_session_name is i-2 in the inventory"),
+        (
+            "echo STS is down >&2; exit 4",
+            "localhost has the AWS session (none: STS is down), and aws_session_name is i-2",
+        ),
+    ],
+)
+def test_a_session_s_name_that_would_fence_nobody_is_refused_when_hosts_are_prepared(
+    tmp_path: Path, script: str, refused: str
+) -> None:
+    """AWS takes a fence of an instance that does not exist, and the report says that S3 is denied."""
+    (machines,) = [each for each in yaml.safe_load((PLAYBOOKS / "prepare-hosts.yml").read_text()) if is_prepared(each)]
+    tasks = [task for task in machines["tasks"] if "session" in task["name"]]
+    assert len(tasks) == 2
+    tasks[0]["ansible.builtin.command"]["argv"][0] = f"{program(tmp_path, 'cutover', script)}/cutover"
+    own = {"ansible_become": False, "environment_file": "/nowhere.env", "aws_session_name": "i-2"}
+    said = play(tmp_path, tasks, **own)
+    assert refused in said
+    assert ("failed=0" in said) is (refused == "")
+
+
+def is_prepared(book: dict[str, Any]) -> bool:
+    return bool(book["name"] == "Prepare the machines")
