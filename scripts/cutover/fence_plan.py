@@ -124,13 +124,13 @@ def outcome(
     Args:
         hosts: the inventory's hosts with their variables.
         chosen: what `choice` found, and the role: whether the whole role was meant.
-        results: of the tasks: drained, marked (loops over machines), and denied.
+        results: of the tasks: drained, marked (loops over machines), denied; drain_broke_off says why none was drained.
         deployment: whose machines they are.
     """
     lines: list[str] = []
     problems: list[str] = []
     for machine in chosen["machines"]:
-        why = _why_not_drained(hosts[machine], machine, results["drained"])
+        why = results.get("drain_broke_off") or _why_not_drained(machine, results["drained"])
         (problems if why else lines).append(
             f"{machine} is NOT out of the load balancer ({why}): take it out by hand"
             if why
@@ -224,11 +224,11 @@ def _standing(variables: Mapping[str, Any]) -> Standing:
     return "proven" if proven else "unproven"
 
 
-def _why_not_drained(variables: Mapping[str, Any], machine: str, results: Sequence[Mapping[str, Any]]) -> str:
-    if not variables.get("drain_command"):
-        return "the inventory has no drain_command"
+def _why_not_drained(machine: str, results: Sequence[Mapping[str, Any]]) -> str:
     own = [each for each in results if each["item"][0] == machine]
     for each in own:
+        if each.get("skipped"):
+            return "the inventory has no drain_command, or one that names an undefined variable"
         if each.get("unreachable") or each.get("rc") != 0:
             said = f"{each.get('stdout', '')}\n{each.get('stderr', '')}".strip().splitlines()
             return f"{each['item'][1]}: {said[-1].strip() if said else 'it cannot be reached'}"

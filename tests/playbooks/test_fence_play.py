@@ -196,6 +196,18 @@ def test_a_machine_that_stays_in_the_load_balancer_is_named(tmp_path: Path) -> N
     assert fleet.calls("aws") == ["fence --deployment production --session i-2 --json"]
 
 
+def test_a_drain_command_that_cannot_be_read_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
+    """A typing error in the inventory, found at night: S3 stays open, and the verdict is not even told."""
+    fleet = Fleet.of(tmp_path)
+    fleet.away("m2", drain_command="drain {{ nobody_has_set_this }}")
+    code, said = fleet.play(EMERGENCY, *MACHINE)
+    assert code != 0
+    assert "NOT PROVEN" in said
+    assert "m2 is NOT out of the load balancer (the inventory has no drain_command, or one that names an" in said
+    assert "S3 is denied to i-2" in said
+    assert fleet.marked.exists()
+
+
 def test_a_machine_whose_session_nobody_knows_is_named(tmp_path: Path) -> None:
     """An empty list of sessions would deny nobody, and be reported as a fence."""
     fleet = Fleet.of(tmp_path)
@@ -386,8 +398,7 @@ def test_a_session_s_name_that_would_fence_nobody_is_refused_when_hosts_are_prep
     tasks = [task for task in machines["tasks"] if "session" in task["name"]]
     assert len(tasks) == 2
     tasks[0]["ansible.builtin.command"]["argv"][0] = f"{program(tmp_path, 'cutover', script)}/cutover"
-    own = {"ansible_become": False, "environment_file": "/nowhere.env", "aws_session_name": "i-2"}
-    said = play(tmp_path, tasks, **own)
+    said = play(tmp_path, tasks, ansible_become=False, environment_file="/nowhere.env", aws_session_name="i-2")
     assert refused in said
     assert ("failed=0" in said) is (refused == "")
 

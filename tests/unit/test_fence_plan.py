@@ -113,7 +113,7 @@ def test_a_fence_is_offered_only_when_all_others_are_proven(results: dict[str, A
 
 def outcome(**changes: Any) -> list[str]:
     """The problems of a fence of m2 that went well, but for the changes."""
-    machines: dict[str, dict[str, Any]] = {"m2": {"drain_command": "drain", "aws_session_name": "i-2"}}
+    machines: dict[str, dict[str, Any]] = {"m2": {"aws_session_name": "i-2"}}
     machines["m2"] |= changes.pop("variables", {})
     results = {
         "drained": [{"item": ["m2", "lb1"], "rc": 0}],
@@ -134,8 +134,12 @@ def test_a_whole_fence_has_no_problem() -> None:
     ("changes", "sentence"),
     [
         (
-            {"variables": {"drain_command": ""}},
-            "m2 is NOT out of the load balancer (the inventory has no drain_command)",
+            {"drained": [{"item": ["m2", "lb1"], "skipped": True}]},
+            "balancer (the inventory has no drain_command, or one that",
+        ),
+        (
+            {"drained": [], "drain_broke_off": "'x' is undefined"},
+            "m2 is NOT out of the load balancer ('x' is undefined)",
         ),
         ({"drained": []}, "(the inventory's group load_balancer is empty)"),
         ({"drained": [{"item": ["m2", "lb1"], "rc": 3, "stdout": "no such backend\n"}]}, "(lb1: no such backend)"),
