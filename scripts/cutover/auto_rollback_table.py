@@ -18,6 +18,8 @@ class AutoRollback(Table):
     """When `cutover watch` runs the emergency by itself; times in seconds.
 
     `hold_off_seconds` and `looks`: a trigger alarm must be in ALARM for so long, and in so many successive looks.
+    `hung_seconds`: an emergency that runs for longer counts as one that ended badly.
+    `reach_seconds`: so often the machines are asked whether an emergency would reach them.
     `needs_ok`: alarms without which nobody knows how fresh the triggers' data are. `health_ports`: of each deployment's
     watcher, on 127.0.0.1.
     """
@@ -30,7 +32,9 @@ class AutoRollback(Table):
     cooldown_seconds: Count
     attempts: Count
     retry_seconds: Count
+    hung_seconds: Count
     unhealthy_after_seconds: Count
+    reach_seconds: Count
     kill_file: Path
     needs_ok: list[str] = Field(min_length=1)
     health_ports: dict[Literal["staging", "production"], Port]

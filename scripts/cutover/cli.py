@@ -51,6 +51,7 @@ COMMANDS = {
     "probe": "probe",
     "purge": "retirement.commands",
     "quarantine": "retirement.commands",
+    "ready": "ready_command",
     "removed": "test_certificates",
     "repair": "consistency.commands",
     "report": "evidence.report_command",

@@ -144,7 +144,7 @@ def _aws(role_arn: str | None, service: Literal["iam", "sts"]) -> Any:  # noqa: 
         connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": ATTEMPTS}
     )
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or REGION
-    return role_session(region, role_arn, config).client(service, config=config)
+    return role_session(region, role_arn).client(service, config=config)
 
 
 def _sentence(role: str, fence: Fence) -> str:

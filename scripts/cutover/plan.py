@@ -165,6 +165,8 @@ class Rollback(Table):
 
     objective_seconds: Annotated[int, Field(gt=0)]
     drill_downloads: Annotated[int, Field(gt=0)]
+    drill_silence_seconds: Annotated[int, Field(ge=60, multiple_of=60)]
+    drill_sweep_seconds: Annotated[int, Field(gt=0)]
 
 
 class Contact(Table):
@@ -320,6 +322,12 @@ class Plan(Table):
     def _flags_in_their_order(self) -> Self:
         if tuple(self.flags) != get_args(FlagName):
             raise ValueError(f"flags: they must be {', '.join(get_args(FlagName))}, in this order")
+        return self
+
+    @model_validator(mode="after")
+    def _silence_of_a_drill_can_be_written(self) -> Self:
+        if self.rollback.drill_silence_seconds > self.silence.maximum_seconds:
+            raise ValueError("rollback.drill_silence_seconds is longer than silence.maximum_seconds")
         return self
 
     @model_validator(mode="after")

@@ -31,7 +31,7 @@ ALLOWED = {
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 30): "seconds that the emergency waits for it",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 0.1): "seconds between two looks",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 300): "as above, in tenths",
-    ("roles/auto_rollback/defaults/main.yml", "auto_rollback_looks", 20): "how often the proof looks",
+    ("roles/auto_rollback/defaults/main.yml", "auto_rollback_looks", 40): "how often the proof looks",
     ("roles/auto_rollback/tasks/prove.yml", "delay", 2): "how often the proof looks",
     ("roles/auto_rollback/tasks/prove.yml", "status_code", 200): "HTTP's",
     ("roles/background_run/defaults/main.yml", "background_run_poll_seconds", 2): "how often systemd is asked",

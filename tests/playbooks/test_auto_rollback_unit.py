@@ -87,9 +87,10 @@ def test_its_stop_ends_no_emergency(tmp_path: Path, checkout: dict[str, Any]) ->
 def test_it_may_write_the_evidence_and_nothing_else_of_the_checkout(tmp_path: Path, checkout: dict[str, Any]) -> None:
     text = installed(tmp_path, **checkout)
     assert "\nProtectSystem=strict\n" in text
-    assert f"\nReadWritePaths={tmp_path}/var/evidence -/root/.ansible\n" in text
+    assert f"\nReadWritePaths={tmp_path}/var/evidence\n" in text
+    assert "\nEnvironment=ANSIBLE_HOME=/var/lib/cutover-watcher-production/ansible\n" in text
     elsewhere = installed(tmp_path, **checkout | {"auto_rollback_site": site(evidence_root="/srv/evidence")})
-    assert "\nReadWritePaths=/srv/evidence -/root/.ansible\n" in elsewhere
+    assert "\nReadWritePaths=/srv/evidence\n" in elsewhere
 
 
 def test_systemd_understands_the_unit(tmp_path: Path, checkout: dict[str, Any]) -> None:
@@ -130,9 +131,37 @@ def test_the_playbook_installs_it_restarts_it_and_takes_it_away(
         assert f"--inventory {staging.inventory} --region r\n" in unit.read_text()
         code, said = staging.play(*arguments)
         assert (code, "changed=0" in said) == (0, True), said
+        document = yaml.safe_load((tmp_path / "cutover.yml").read_text())
+        document["auto_rollback"]["enabled"] = True
+        (tmp_path / "cutover.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+        code, said = staging.play(*arguments)
+        assert code == 0, said
+        assert systemctl.read_text().split()[3:] == ["daemon-reload", "restart", unit.name]
     code, said = staging.play(*arguments, "-e", "watcher_wanted=false")
     assert (code, unit.exists()) == (0, False), said
-    assert systemctl.read_text().split()[3:] == ["disable", unit.name, "stop", unit.name]
+    assert systemctl.read_text().split()[6:] == ["disable", unit.name, "stop", unit.name]
+
+
+def unit_tasks(directory: Path, **variables: Any) -> str:
+    """What Ansible says of installing the unit."""
+    task = {"ansible.builtin.include_role": {"name": "auto_rollback", "tasks_from": "unit"}}
+    own = {"evidence": str(directory / "evidence"), "units": str(directory), "checkout": str(directory)}
+    given = {f"auto_rollback_{name}": value for name, value in own.items()} | {"auto_rollback_site": site()}
+    return play(directory, [task], str(directory), deployment="production", ansible_become=False, **given | variables)
+
+
+def test_several_inventories_are_refused(tmp_path: Path) -> None:
+    """The watcher takes one; the machines of the others would stay on S3."""
+    said = unit_tasks(tmp_path, auto_rollback_inventories=["/i/a.yml", "/i/b.yml"])
+    assert "the inventories are /i/a.yml, /i/b.yml: give one -i" in said
+    assert not (tmp_path / UNIT).exists()
+
+
+def test_a_user_who_cannot_write_evidence_is_refused(tmp_path: Path) -> None:
+    program(tmp_path, "test", "exit 1")  # root, who runs this, can write everywhere
+    said = unit_tasks(tmp_path, auto_rollback_user="somebody")
+    assert f"somebody cannot write into {tmp_path}/evidence: chown it" in said
+    assert not (tmp_path / UNIT).exists()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Sight:
-    """How an alarm has been seen in ALARM: since when (seconds, monotonic), in how many successive looks.
+    """How an alarm has been seen in ALARM with nothing against it: since when (seconds, monotonic), in how many looks.
 
     `since` is when CloudWatch says that it went there: another time is another ALARM, whose hold-off begins anew.
     """
@@ -130,8 +130,11 @@ def judge(table: Plan, deployment: Deployment, alarm: str, look: Look, known: Kn
 
 
 def is_of_this_incident(table: Plan, act: Act, now: datetime) -> bool:
-    """Whether an alarm's act counts against the next one: not once the alarm was OK, or the cooldown is over."""
-    return not act.alarm_was_ok and now - act.at < timedelta(seconds=table.auto_rollback.cooldown_seconds)
+    """Whether an alarm's act counts against the next one: not once the alarm was OK, or the cooldown is over.
+
+    An act of the future was kept before this machine's clock was set back.
+    """
+    return not act.alarm_was_ok and abs(now - act.at) < timedelta(seconds=table.auto_rollback.cooldown_seconds)
 
 
 def _acted(table: Plan, now: datetime, act: Act | None) -> tuple[Verdict, str]:
@@ -147,7 +150,8 @@ def _acted(table: Plan, now: datetime, act: Act | None) -> tuple[Verdict, str]:
     if act.attempts >= table.auto_rollback.attempts:
         return Verdict.GIVEN_UP, f"{act.attempts} emergencies ended badly, the last of {act.at:%H:%M:%S} UTC; {again}"
     wait = (act.at + timedelta(seconds=table.auto_rollback.retry_seconds) - now).total_seconds()
-    return Verdict.WAITS, f"attempt {act.attempts} ended badly, the next one is in {wait:.0f} s" if wait > 0 else ""
+    is_early = 0 < wait <= table.auto_rollback.retry_seconds  # a longer one: the clock was set back
+    return Verdict.WAITS, f"attempt {act.attempts} ended badly, the next one is in {wait:.0f} s" if is_early else ""
 
 
 def _silenced(deployment: Deployment, look: Look) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime  # noqa: TC003 - pydantic reads the annotation
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from cutover.control import StateError, read_document, write_document
 from cutover.settings import SettingsError
@@ -27,7 +26,7 @@ class Act(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    at: datetime
+    at: AwareDatetime
     attempts: int
     outcome: Outcome
     alarm_was_ok: bool = False
@@ -45,8 +44,8 @@ class Memory:
     Args:
         keeps: False only reads the file.
 
-    A file that cannot be read or written keeps no emergency from being run: running it once more changes nothing on a
-    fleet that is rolled back, while not running it leaves customers on an S3 that fails.
+    A file that cannot be read or written keeps no emergency from being run: running it once more restarts workers that
+    are rolled back already, while not running it leaves customers on an S3 that fails.
     """
 
     def __init__(self, path: Path, *, keeps: bool = True) -> None:
@@ -57,7 +56,7 @@ class Memory:
         try:
             self._document = read_document(path, _Document) or self._document
         except (SettingsError, OSError) as error:
-            self.problem = f"{error}; what was done before is forgotten"
+            self.problem = f"{error}, and restart the watcher: what was done before is forgotten"
             print(f"cutover: {self.problem}", file=sys.stderr, flush=True)
 
     def act_of(self, alarm: str) -> Act | None:

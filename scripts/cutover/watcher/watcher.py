@@ -79,6 +79,8 @@ class Watcher:
     _running: _Running | None = None
     _settled: dict[str, _Settled] = field(default_factory=dict)
     _blind: list[str] = field(default_factory=list)
+    _obstacles: list[str] = field(default_factory=list)
+    _reach_checked: float | None = None
 
     def __post_init__(self) -> None:
         """Takes an emergency that an earlier watcher did not see end for one that failed, and so to be run again."""
@@ -90,9 +92,10 @@ class Watcher:
     def watch(self, asked_to_stop: threading.Event) -> None:
         """Looks every `poll_seconds` until it is asked to stop; then an emergency that runs is waited for."""
         while not asked_to_stop.is_set():
+            self._check_reach()
             self.look()
             if self._running is None:
-                self._act()
+                self._act(asked_to_stop)
             next_look = self.clock() + self.table.auto_rollback.poll_seconds
             while self.clock() < next_look and not asked_to_stop.is_set():
                 time.sleep(_NAP_SECONDS)
@@ -144,15 +147,23 @@ class Watcher:
     def _problems(self) -> list[str]:
         """Why it is not well, a sentence each; health is asked for by another thread, so each value is read once."""
         rule, seen, running = self.table.auto_rollback, self._seen_clock, self._running
-        problems = [*([self.memory.problem] if self.memory.problem else []), *self._blind]
+        problems = [*([self.memory.problem] if self.memory.problem else []), *self._blind, *self._obstacles]
         if seen is None:
             problems.append(self._problem)
         elif (age := self.clock() - seen) > rule.unhealthy_after_seconds:
             problems.append(f"no good look for {age:.0f} s: {self._problem or 'the last one does not end'}")
+        if self.acts and _is_there(rule.kill_file):
+            problems.append(f"{rule.kill_file} is there: nothing is rolled back until somebody removes it")
         if running is not None and (took := self.clock() - running.begun) > self.table.rollback.objective_seconds:
             problems.append(f"the emergency of {running.alarm} runs for {took:.0f} s: read its output")
-        problems += [str(each) for each in self.judgements if each.verdict is Verdict.GIVEN_UP]
-        return problems
+        return problems + [
+            f"{alarm}: its emergency ended badly, or unseen, at {act.at:%H:%M:%S} UTC (attempt {act.attempts} of "
+            f"{rule.attempts}): read its output, then run {self.table.next_command(alarm, self.deployment)}"
+            for alarm in triggers(self.table)
+            if (act := self.memory.act_of(alarm)) is not None
+            and act.outcome == "failed"
+            and is_of_this_incident(self.table, act, self.now())
+        ]
 
     def _judged(self, alarm: str, look: Look) -> Judgement:
         state, since = look.states.get(names.alarm(self.deployment, alarm), ("", None))
@@ -165,12 +176,26 @@ class Watcher:
         else:
             self._sights.pop(alarm, None)
         judgement = judge(self.table, self.deployment, alarm, look, Known(self._sights.get(alarm), act))
+        if judgement.verdict is Verdict.HELD_BACK:
+            # The hold-off begins when nothing is against it any more: a drill's alarm outlasts the drill's silence.
+            self._sights[alarm] = Sight(since, look.clock)
         settled = self._settled.get(alarm)
         if judgement.verdict is Verdict.DUE and settled is not None and settled.since == since:
             return replace(judgement, verdict=settled.verdict, why=settled.why)
         return judgement
 
-    def _act(self) -> None:
+    def _check_reach(self) -> None:
+        """Asks now and then whether an emergency would reach every machine; never while one may be due."""
+        last, every = self._reach_checked, self.table.auto_rollback.reach_seconds
+        if self._sights or self._running is not None or (last is not None and self.clock() - last < every):
+            return
+        obstacles = self.emergency.obstacles(self.table.next_command(next(iter(triggers(self.table))), self.deployment))
+        for obstacle in obstacles:
+            if obstacle not in self._obstacles:
+                self._say(None, obstacle)
+        self._obstacles, self._reach_checked = obstacles, self.clock()
+
+    def _act(self, asked_to_stop: threading.Event) -> None:
         """Runs the emergency of the first alarm that is due, unless its workers are back already or it may not."""
         due = next((each for each in self.judgements if each.verdict is Verdict.DUE), None)
         if due is None:
@@ -181,7 +206,7 @@ class Watcher:
             self._settle(due, Verdict.HANDLED, f"every worker holds the flags of {scenario} already")
         elif not self.acts:
             self._settle(due, Verdict.HELD_BACK, f"WOULD ROLL BACK, and may not: {command}")
-        elif not _is_there(self.table.auto_rollback.kill_file):  # again: the machines were asked meanwhile
+        elif not (asked_to_stop.is_set() or _is_there(self.table.auto_rollback.kill_file)):  # they took their time
             self._start(due, command)
 
     def _settle(self, due: Judgement, verdict: Verdict, why: str) -> None:
@@ -203,12 +228,16 @@ class Watcher:
 
     def _note_end(self) -> None:
         running = self._running
-        if running is None or (code := running.process.poll()) is None:
+        if running is None:
             return
-        self._running = None
-        took = self.clock() - running.begun
+        code, took = running.process.poll(), self.clock() - running.begun
+        if code is None and took <= self.table.auto_rollback.hung_seconds:
+            return
+        self._running = None  # one that hangs must not keep the others' emergencies back
         command = self.table.next_command(running.alarm, self.deployment)
         told = f"ROLLED BACK in {took:.0f} s" if code == 0 else f"THE EMERGENCY ENDED BADLY ({code}) after {took:.0f} s"
+        if code is None:
+            told = f"THE EMERGENCY HANGS after {took:.0f} s and goes on by itself"
         left = self.table.auto_rollback.attempts - running.act.attempts
         then = "" if code == 0 else f"; {left} attempts are left" if left else f"; GIVEN UP, run it by hand: {command}"
         self._end(running.alarm, running.act, told + then, ok=code == 0)

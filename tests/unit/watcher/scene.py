@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ DEPLOYMENT: plan.Deployment = "production"
 TABLE = plan.load()
 RULE = TABLE.auto_rollback
 TRIGGERS = {"rollback-uploads": "uploads", "rollback-reads": "reads", "rollback-inconsistency": "inconsistency"}
+ALARM = "rollback-uploads"
+COMMAND = "ansible-playbook emergency-rollback.yml -e deployment=production -e scenario="
+LONG = RULE.hold_off_seconds + RULE.looks * RULE.poll_seconds
 BEGAN = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 
@@ -56,6 +60,8 @@ class Emergencies:
     asked: int = 0
     cannot_start: bool = False
     while_asked: Callable[[], None] = lambda: None
+    in_the_way: list[str] = field(default_factory=list)
+    reach_checked: int = 0
 
     def start(self, command: str) -> Process:
         if self.cannot_start:
@@ -63,6 +69,11 @@ class Emergencies:
         self.commands.append(command)
         self.processes.append(Process())
         return self.processes[-1]
+
+    def obstacles(self, command: str) -> list[str]:
+        assert command == TABLE.next_command("rollback-uploads", DEPLOYMENT)
+        self.reach_checked += 1
+        return self.in_the_way
 
     def is_needless(self, flags: Mapping[str, bool]) -> bool:
         assert flags in [dict(TABLE.scenarios[name].sets) for name in TRIGGERS.values()]
@@ -76,6 +87,7 @@ class Scene:
 
     def __init__(self, directory: Path, *, acts: bool = True) -> None:
         self.seconds = 0.0
+        self.jump = timedelta()
         self.emergencies = Emergencies()
         self.away = False
         self.table = table(directory)
@@ -83,6 +95,7 @@ class Scene:
         self.states: States = {names.alarm(DEPLOYMENT, name): ("OK", hour_ago) for name in TABLE.alarms}
         self.state_file = directory / "state/watcher-production.json"
         self.acts = acts
+        self.asked_to_stop = threading.Event()
         self.watcher = self.started()
 
     def started(self) -> Watcher:
@@ -100,7 +113,8 @@ class Scene:
         return self.watcher
 
     def now(self) -> datetime:
-        return BEGAN + timedelta(seconds=self.seconds)
+        """By this machine's clock, which a test may set."""
+        return BEGAN + timedelta(seconds=self.seconds) + self.jump
 
     def set(self, alarm: str, state: str) -> None:
         """An alarm's state from now on."""
@@ -108,9 +122,10 @@ class Scene:
 
     def look(self) -> dict[str, Judgement]:
         """One look, with what follows from it, and the pause after it."""
+        self.watcher._check_reach()
         self.watcher.look()
         if self.watcher._running is None:
-            self.watcher._act()
+            self.watcher._act(self.asked_to_stop)
         found = {each.alarm: each for each in self.watcher.judgements}
         self.seconds += RULE.poll_seconds
         return found

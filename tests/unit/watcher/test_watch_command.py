@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from cutover import cli, names, plan
+from cutover.watcher.emergency import Emergency
 from rehearsal import monitoring_stand_in, service_process
 from tests.unit.status import recorded
 
@@ -227,9 +228,72 @@ def test_an_emergency_outlives_its_killed_watcher(control: Control, watching: su
 def test_a_failing_emergency_is_given_up_and_unhealthy(control: Control, watching: subprocess.Popen[str]) -> None:
     (control.playbooks / "fails").touch()
     control.set(ALARM, "ALARM")
-    wait_for("it is given up", lambda: control.health()[0] == 503)
-    assert "2 emergencies ended badly" in control.health()[1]["problems"][0]
+    wait_for("it is given up", lambda: control.health()[1]["alarms"][ALARM]["verdict"] == "given up")
+    status, health = control.health()
+    assert status == 503
+    assert "(attempt 2 of 2): read its output, then run ansible-playbook" in health["problems"][0]
     assert "GIVEN UP, run it by hand: ansible-playbook emergency-rollback.yml" in stop(watching)
+
+
+def emergency(control: Control) -> Emergency:
+    return Emergency(DEPLOYMENT, control.playbooks, control.fleet.inventory)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "obstacle"),
+    [
+        ("nothing", None),
+        ("key", "web2 (10.0.0.3) cannot be reached: Permission denied (publickey)."),
+        ("playbook", "--syntax-check ended with 4"),
+        ("inventory", "there is no such inventory"),
+        ("program", "No such file or directory: 'ansible-playbook'"),
+    ],
+)
+def test_what_would_keep_an_emergency_from_a_machine_is_told(
+    control: Control, monkeypatch: pytest.MonkeyPatch, breaks: str, obstacle: str | None
+) -> None:
+    if breaks == "key":
+        control.fleet.ended["web2"] = (255, "Permission denied (publickey).")
+        control.fleet.stdout["web2"] = ""
+        control.fleet.write()
+    elif breaks == "playbook":
+        (control.playbooks / "emergency-rollback.yml").write_text("- hosts: [\n")
+    elif breaks == "inventory":
+        Path(control.fleet.inventory).unlink()
+    elif breaks == "program":
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        monkeypatch.setenv("PATH", f"{control.directory}:/bin")
+    found = emergency(control).obstacles(plan.load().next_command(ALARM, DEPLOYMENT))
+    assert control.left("began") is None
+    assert len(found) == (0 if obstacle is None else 1)
+    assert all(obstacle in each for each in found if obstacle)
+
+
+def test_a_folder_into_which_ansible_cannot_write_is_in_the_way(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service whose user's home is read-only: Ansible ends before its first task."""
+    (control.directory / "file").touch()
+    monkeypatch.setenv("ANSIBLE_HOME", str(control.directory / "file/ansible"))
+    dry = control.start("--dry-run")
+    assert dry.stdout is not None
+    first, second = dry.stdout.readline(), dry.stdout.readline()
+    stop(dry)
+    assert "only says what it would do" in first
+    assert "an emergency could not be run from here: Unable to create local directories" in second
+
+
+def test_an_inventory_that_breaks_ansibles_library_keeps_no_emergency_back(
+    control: Control, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever is asked before it may fail in ways that nobody foresaw."""
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("could not determine home directory")
+
+    monkeypatch.setattr("cutover.status.sites.read", fails)
+    assert emergency(control).is_needless({"dual_write": False}) is False
+    assert "could not determine home directory; the emergency does not wait for it" in capsys.readouterr().err
 
 
 def test_disabled_it_runs_nothing(control: Control) -> None:

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cutover import names
-from cutover.status.asking import Answer
-from cutover.status.sites import Machine, Site, Worker
 from cutover.watcher.decision import Verdict, triggers
-from cutover.watcher.emergency import is_rolled_back
-from tests.unit.watcher.scene import DEPLOYMENT, RULE, TABLE, TRIGGERS, Scene
+from tests.unit.watcher.scene import ALARM, COMMAND, DEPLOYMENT, LONG, RULE, TABLE, TRIGGERS, Scene
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
-
-ALARM = "rollback-uploads"
-COMMAND = "ansible-playbook emergency-rollback.yml -e deployment=production -e scenario="
-LONG = RULE.hold_off_seconds + RULE.looks * RULE.poll_seconds
 
 
 @pytest.fixture
@@ -142,10 +134,15 @@ def test_the_kill_file_stops_it(scene: Scene) -> None:
     scene.set(ALARM, "ALARM")
     found = scene.looks(LONG)
     assert (found[ALARM].verdict, found[ALARM].why) == (Verdict.HELD_BACK, f"{kill_file} is there")
-    assert scene.watcher.health()["kill_file"] == {"path": str(kill_file), "is_there": True}
+    health = scene.watcher.health()
+    assert health["kill_file"] == {"path": str(kill_file), "is_there": True}
+    assert health["problems"] == [f"{kill_file} is there: nothing is rolled back until somebody removes it"]
     assert scene.commands == []
     kill_file.unlink()
-    scene.look()
+    assert scene.watcher.health()["healthy"]
+    scene.looks(RULE.hold_off_seconds - 2 * RULE.poll_seconds)
+    assert scene.commands == []  # whoever allows it again has as long to think better of it
+    scene.looks(RULE.poll_seconds)
     assert scene.commands == [COMMAND + "uploads"]
 
 
@@ -154,6 +151,28 @@ def test_a_kill_file_that_comes_at_the_last_moment_stops_it(scene: Scene) -> Non
     scene.set(ALARM, "ALARM")
     scene.looks(LONG)
     assert (scene.emergencies.asked, scene.commands) == (1, [])
+
+
+def test_a_stop_that_comes_at_the_last_moment_stops_it(scene: Scene) -> None:
+    """Whoever stops the service to keep it from acting must not see it act."""
+    scene.emergencies.while_asked = scene.asked_to_stop.set
+    scene.set(ALARM, "ALARM")
+    scene.looks(LONG)
+    assert scene.emergencies.asked > 0
+    assert scene.commands == []
+
+
+def test_the_end_of_a_silence_begins_the_hold_off(scene: Scene) -> None:
+    """A drill's alarm is still in ALARM when its silence ends, and is OK a minute later."""
+    scene.states[names.silence(DEPLOYMENT)] = ("ALARM", scene.now())
+    scene.set(ALARM, "ALARM")
+    scene.looks(LONG)
+    scene.states[names.silence(DEPLOYMENT)] = ("OK", scene.now())
+    found = scene.looks(RULE.hold_off_seconds - 2 * RULE.poll_seconds)
+    assert found[ALARM].verdict is Verdict.WAITS
+    scene.set(ALARM, "OK")
+    scene.looks(LONG)
+    assert scene.commands == []
 
 
 def test_a_silence_stops_it(scene: Scene) -> None:
@@ -265,129 +284,3 @@ def test_a_restarted_watcher_remembers(scene: Scene) -> None:
     scene.started()
     found = scene.looks(LONG)
     assert (len(scene.commands), found[ALARM].verdict) == (1, Verdict.HANDLED)
-
-
-def test_an_emergency_whose_end_nobody_saw_is_run_again(scene: Scene) -> None:
-    """The watcher was killed meanwhile; on a fleet that is rolled back a second run changes nothing."""
-    scene.set(ALARM, "ALARM")
-    scene.looks(LONG)
-    scene.started()
-    scene.looks(LONG + RULE.retry_seconds)
-    assert scene.commands == [COMMAND + "uploads"] * 2
-    assert scene.watcher.health()["last_act"]["attempts"] == 2
-
-
-def test_an_emergency_that_fails_is_run_again_a_few_times_and_then_given_up_loudly(
-    scene: Scene, capsys: pytest.CaptureFixture[str]
-) -> None:
-    scene.set(ALARM, "ALARM")
-    scene.looks(LONG)
-    for attempt in range(1, RULE.attempts + 1):
-        assert len(scene.commands) == attempt
-        scene.end(2)
-        found = scene.look()
-        assert len(scene.commands) == attempt  # not at once
-        scene.looks(RULE.retry_seconds)
-    assert len(scene.commands) == RULE.attempts
-    found = scene.looks(LONG)
-    assert found[ALARM].verdict is Verdict.GIVEN_UP
-    health = scene.watcher.health()
-    assert not health["healthy"]
-    assert "3 emergencies ended badly" in health["problems"][0]
-    said = capsys.readouterr().out
-    assert "THE EMERGENCY ENDED BADLY (2)" in said
-    assert f"GIVEN UP, run it by hand: {COMMAND}uploads" in said
-
-
-def test_an_emergency_that_cannot_be_started_counts_as_failed(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
-    scene.emergencies.cannot_start = True
-    scene.set(ALARM, "ALARM")
-    scene.looks(LONG + RULE.attempts * (RULE.retry_seconds + RULE.poll_seconds))
-    assert not scene.watcher.health()["healthy"]
-    assert f"cannot be started (No such file or directory): run it by hand: {COMMAND}uploads" in capsys.readouterr().out
-
-
-def test_two_triggers_are_met_one_after_the_other(scene: Scene) -> None:
-    scene.set(ALARM, "ALARM")
-    scene.set("rollback-reads", "ALARM")
-    scene.looks(LONG)
-    assert scene.commands == [COMMAND + "uploads"]
-    scene.end(0)
-    scene.look()
-    assert scene.commands == [COMMAND + "uploads", COMMAND + "reads"]
-
-
-def test_an_emergency_that_does_not_end_is_told(scene: Scene) -> None:
-    scene.set(ALARM, "ALARM")
-    found = scene.looks(LONG + TABLE.rollback.objective_seconds)
-    assert found[ALARM].verdict is Verdict.WAITS
-    assert "its emergency, attempt 1, runs since" in found[ALARM].why
-    (problem,) = scene.watcher.health()["problems"]
-    assert "the emergency of rollback-uploads runs for" in problem
-    assert len(scene.commands) == 1
-
-
-@pytest.mark.parametrize("alarm", TRIGGERS)
-def test_a_trigger_that_is_not_deployed_is_not_healthy(scene: Scene, alarm: str) -> None:
-    """A watcher of alarms that nobody made would be quiet for ever."""
-    del scene.states[names.alarm(DEPLOYMENT, alarm)]
-    scene.look()
-    assert scene.watcher.health()["problems"] == [
-        f"{names.alarm(DEPLOYMENT, alarm)} is not in CloudWatch: pulumi up --stack production"
-    ]
-
-
-def test_a_state_file_that_cannot_be_written_keeps_no_emergency_back(scene: Scene) -> None:
-    """A full disk is no reason to leave customers on an S3 that fails; it is one to say so."""
-    scene.state_file.parent.write_text("in the way")
-    scene.started()
-    scene.set(ALARM, "ALARM")
-    scene.looks(LONG)
-    scene.end(0)
-    scene.looks(LONG)
-    assert len(scene.commands) == 1
-    assert "cannot be written" in scene.watcher.health()["problems"][0]
-
-
-def test_a_state_file_that_is_none_is_told_and_forgotten(scene: Scene) -> None:
-    scene.state_file.parent.mkdir(exist_ok=True)
-    scene.state_file.write_text("{")
-    scene.started()
-    scene.look()
-    assert "what was done before is forgotten" in scene.watcher.health()["problems"][0]
-    scene.set(ALARM, "ALARM")
-    scene.looks(LONG)
-    assert scene.commands == [COMMAND + "uploads"]
-
-
-UPLOADS = TABLE.scenarios["uploads"].sets
-SITE = Site(
-    "production",
-    (Machine("web1", {}), Machine("web2", {})),
-    (Worker("p1", "web1", "worker1"), Worker("p2", "web2", "worker2")),
-    Machine("web1", {}),
-)
-
-
-def process(worker: str, **flags: Any) -> dict[str, Any]:
-    held = {"dual_write": False, "read_primary": True, "backfill": False}
-    return {"worker": worker, "pid": 7, "proven": True} | held | flags
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (Answer("web2", processes=(process("worker2"),)), True),
-        (Answer("web2", processes=(process("worker2"), process("worker2", dual_write=True))), False),
-        (Answer("web2", processes=(process("worker2"), process("worker9", backfill=True))), False),
-        (Answer("web2", processes=(process("worker2", dual_write=None),)), False),
-        (Answer("web2", processes=(process("worker2", proven=False),)), False),
-        (Answer("web2", processes=(process("worker2"),), failed=("worker2",)), False),
-        (Answer("web2", "web2 cannot be reached"), False),
-        (Answer("web2"), False),
-    ],
-)
-def test_a_fleet_is_rolled_back_only_if_all_of_it_is_proven(answer: Answer, expected: bool) -> None:
-    """One worker that still uploads, or one that nobody could ask, is reason enough."""
-    answers = {"web1": Answer("web1", processes=(process("worker1"),)), "web2": answer}
-    assert is_rolled_back(SITE, answers, UPLOADS) is expected
