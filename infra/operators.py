@@ -1,4 +1,4 @@
-"""The roles under which operators, never workers, look at certificates, retire local copies and copy evidence."""
+"""The roles under which operators, never workers, look, retire local copies, copy evidence, and fence the workers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from cutover.plan import DeploymentNames
 
-Purpose = Literal["readonly", "retirement", "evidence"]
+Purpose = Literal["readonly", "retirement", "evidence", "fence"]
 POLICY_NAMES: Mapping[Purpose, str] = {
     "readonly": "CutoverReadonly",
     "retirement": "CutoverRetirement",
     "evidence": "CutoverEvidence",
+    "fence": "CutoverFencing",
 }
 # The bucket's settings that preflight and the doctor hold against what this program declares.
 BUCKET_SETTINGS = (
@@ -51,6 +52,7 @@ class OperatorAccessArgs:
     backups_bucket: str | None
     principals: Mapping[Purpose, Sequence[str]]
     log_group_arn: pulumi.Output[str]
+    workers_role_arn: pulumi.Output[str]
     tags: Mapping[str, str]
     kms_key_arn: str | None = None
 
@@ -133,12 +135,23 @@ def evidence_policy(backups_bucket: str) -> dict[str, Any]:
     )
 
 
+def fence_policy(workers_role_arn: str) -> dict[str, Any]:
+    """Returns what denies S3 to the workers' role, and gives it back: the inline policies of this one role.
+
+    IAM has no condition for an inline policy's name or text, so whoever may put the fence there could also put rights
+    there, and use them on a machine. That is why no machine belongs among the fence's principals.
+    """
+    actions = ["iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy"]
+    return policy_document({"Sid": "WorkersRole", "Action": actions, "Resource": workers_role_arn})
+
+
 class OperatorAccess(pulumi.ComponentResource):
-    """The read-only role and, where there is a backups bucket, the roles that write into it; None is not made."""
+    """The roles that look and that fence and, with a backups bucket, those that write there; None: not made."""
 
     readonly_role: iam.Role | None = None
     retirement_role: iam.Role | None = None
     evidence_role: iam.Role | None = None
+    fence_role: iam.Role | None = None
 
     def __init__(self, name: str, args: OperatorAccessArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("deltacrown:access:OperatorAccess", name, None, opts)
@@ -166,6 +179,13 @@ class OperatorAccess(pulumi.ComponentResource):
                 "DeltaCrown's data hosts: a copy of the evidence into the backups bucket",
                 json.dumps(evidence_policy(args.backups_bucket)),
             )
+        if args.principals["fence"]:
+            self.fence_role = self._role(
+                "fence",
+                args.names.fence_role,
+                "DeltaCrown's operators: deny S3 to machines that an emergency rollback cannot reach",
+                args.workers_role_arn.apply(lambda arn: json.dumps(fence_policy(arn))),
+            )
         self.register_outputs({})
 
     def _role(self, purpose: Purpose, role_name: str, description: str, policy: pulumi.Input[str]) -> iam.Role:
@@ -178,7 +198,7 @@ class OperatorAccess(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self._policy(purpose, role, POLICY_NAMES[purpose], policy)
-        if self._args.kms_key_arn is not None:
+        if self._args.kms_key_arn is not None and purpose != "fence":  # which reads no object
             key = key_policy(self._args.kms_key_arn, writes=purpose != "readonly")
             self._policy(f"{purpose}-key", role, KEY_POLICY_NAME, json.dumps(key))
         return role

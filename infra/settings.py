@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pulumi
 
+from cutover import plan
 from cutover.plan import Deployment
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ class Settings:
     role_name: str
     protect: bool  # True: Pulumi refuses to delete or replace buckets, the workers' role and the log group
     trusted_principals: tuple[str, ...] = ()  # ARNs that may assume the workers' role besides EC2 instances
-    # ARNs that may assume the role that looks, the one that archives, the one that copies evidence; none: no such role
+    # ARNs that may assume the role that looks, that archives, that copies evidence, that fences; none: no such role
     operator_principals: tuple[str, ...] = ()
     retirement_principals: tuple[str, ...] = ()
     evidence_principals: tuple[str, ...] = ()
+    fence_principals: tuple[str, ...] = ()
     kms_key_arn: str | None = None  # None: the buckets are encrypted with S3's own keys
     inventory: bool = False  # True: S3 writes a daily list of the certificates into the backups bucket
     pager: Endpoint | None = None  # critical incidents
@@ -78,6 +80,7 @@ def read_settings(stack: str, config: pulumi.Config) -> Settings:
         operator_principals=reader.principals("operatorPrincipals"),
         retirement_principals=reader.backups_principals("retirementPrincipals", environment),
         evidence_principals=reader.backups_principals("evidencePrincipals", environment),
+        fence_principals=reader.fence_principals(),
         kms_key_arn=reader.optional_text("kmsKeyArn", KEY_ARN, "the ARN of a KMS key"),
         inventory=reader.inventory(environment),
         pager=reader.endpoint("pagerEndpoint"),
@@ -120,6 +123,16 @@ class _Reader:
         named = self.principals(key)
         if named and environment != "production":
             raise self._error(key, "is set, and the bucket that its role writes into is production's: remove it")
+        return named
+
+    def fence_principals(self) -> tuple[str, ...]:
+        """Nobody whose machines could give themselves rights: who may put a policy into a role may put any there."""
+        key = "fencePrincipals"
+        named = self.principals(key)
+        workers = {self.config.get("roleName"), *(names.role for names in plan.load().deployments.values())}
+        for arn in named:
+            if ":role/" in arn and arn.rpartition("/")[2] in workers:
+                raise self._error(key, f"names '{arn}', a role of workers, which could then give itself any right")
         return named
 
     def endpoint(self, key: str) -> Endpoint | None:

@@ -47,7 +47,7 @@ class Stack:
         pulumi.export("logGroup", telemetry.log_group.name)
         access = self._access(telemetry)
         self._stores(access)
-        self._operators(telemetry)
+        self._operators(telemetry, access)
         self._monitoring()
 
     def _kept(self) -> pulumi.ResourceOptions:
@@ -92,12 +92,13 @@ class Stack:
         pulumi.export("certificateBucket", store.bucket.bucket)
         pulumi.export("certificateBucketArn", store.bucket.arn)
 
-    def _operators(self, telemetry: Telemetry) -> None:
+    def _operators(self, telemetry: Telemetry, access: CertificateAccess) -> None:
         settings = self.settings
         principals: dict[Purpose, Sequence[str]] = {
             "readonly": settings.operator_principals,
             "retirement": settings.retirement_principals,
             "evidence": settings.evidence_principals,
+            "fence": settings.fence_principals,
         }
         if not any(principals.values()):  # a role that nobody is trusted with cannot exist
             return
@@ -109,6 +110,7 @@ class Stack:
                 backups_bucket=settings.backups_bucket,
                 principals=principals,
                 log_group_arn=telemetry.log_group.arn,
+                workers_role_arn=access.role.arn,
                 tags=settings.tags,
                 kms_key_arn=settings.kms_key_arn,
             ),
@@ -119,6 +121,8 @@ class Stack:
             pulumi.export("retirementRoleArn", operators.retirement_role.arn)
         if operators.evidence_role is not None:
             pulumi.export("evidenceRoleArn", operators.evidence_role.arn)
+        if operators.fence_role is not None:
+            pulumi.export("fenceRoleArn", operators.fence_role.arn)
 
     def _monitoring(self) -> None:
         table, deployment, tags = self.table, self.settings.environment, self.settings.tags

@@ -53,7 +53,8 @@ def _settings(lab: Lab, deployment: str) -> dict[str, Any]:
     settings = {"trustedPrincipals": [lab.machines_user_arn], "operatorPrincipals": [roles[deployment]]}
     if plan.load().deployments[deployment].evidence_role:  # type: ignore[index]  # a name of the table
         settings |= {"retirementPrincipals": [roles[deployment]], "evidencePrincipals": list(roles.values())}
-    return settings | {"protect": False}
+    # The operator of the rehearsal has the stand-in's own keys; under this role they may do no more than it says.
+    return settings | {"protect": False, "fencePrincipals": [credentials.account_arn(lab.machines_user_arn)]}
 
 
 def _allow_operator_roles(lab: Lab, deployment: str) -> None:

@@ -225,6 +225,64 @@ def problems_named(problems: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"; {text}" for text in told[:_PROBLEMS_TOLD]) + more
 
 
+def fence_problem(order: Mapping[str, Any], machines: Sequence[str]) -> str:
+    """Why this order of a fence makes no sense, before anything was done; empty if it does."""
+    from cutover import fence_plan
+
+    return fence_plan.problem_of_order(order, machines)
+
+
+def fence_choice(
+    hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], order: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Whom an order fences after the rollback, or why nobody."""
+    from cutover import fence_plan
+
+    return fence_plan.choice(hosts, machines, order)
+
+
+def fence_offer(
+    deployment: str, hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], scenario: str
+) -> str:
+    """The fence that may follow a rollback which did not reach everybody; empty if none may."""
+    from cutover import fence_plan
+
+    command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario={scenario}"
+    return fence_plan.offer(hosts, groups[f"{deployment}_machines"], command)
+
+
+def fence_mark(results: Sequence[Mapping[str, Any]], new: Mapping[str, Any], deployment: str) -> str:
+    """The mark of a fence, with what the marks on the machines (results of `cat`) say already."""
+    from cutover import fence_plan
+
+    return fence_plan.mark(list(_marks(results).values()), new, deployment)
+
+
+def fence_outcome(
+    hosts: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any], results: Mapping[str, Any], deployment: str
+) -> dict[str, list[str]]:
+    """How a fence ended: lines, and those of them that are problems."""
+    from cutover import fence_plan
+
+    return fence_plan.outcome(hosts, chosen, results, deployment)
+
+
+def unfence_choice(
+    hosts: Mapping[str, Mapping[str, Any]],
+    statuses: Sequence[Mapping[str, Any]],
+    marks: Sequence[Mapping[str, Any]],
+    named: str,
+) -> dict[str, Any]:
+    """What may be unfenced, or why nothing."""
+    from cutover import fence_plan
+
+    return fence_plan.unfence_choice(hosts, statuses, _marks(marks), named)
+
+
+def _marks(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {each["item"]: each["stdout"] for each in results if each.get("rc") == 0}
+
+
 def rollback_objective_seconds(_scenario: str) -> int:
     """The time that an emergency rollback may take; the runbook has one for all scenarios."""
     from cutover import plan
@@ -394,6 +452,11 @@ class FilterModule:
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
             "fallbacks_of": fallbacks_of,
+            "fence_choice": fence_choice,
+            "fence_mark": fence_mark,
+            "fence_offer": fence_offer,
+            "fence_outcome": fence_outcome,
+            "fence_problem": fence_problem,
             "first_complaint": first_complaint,
             "gate_step": gate_step,
             "held_mode": held_mode,
@@ -420,6 +483,7 @@ class FilterModule:
             "units_on": fleet.units_on,
             "up_to": up_to,
             "uwsgi_problem": uwsgi_problem,
+            "unfence_choice": unfence_choice,
             "unknown_workers": fleet.unknown_workers,
             "watcher_fingerprint": watcher_fingerprint,
             "watcher_health_url": watcher_health_url,

@@ -304,9 +304,10 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         count = sum(process["proven"] for process in report["processes"])
         proven += count
         done = report["done"] and count > 0
+        fenced = ", FENCED" if report.get("fenced") else ""
         lines.append(
             f"{name}: {'done' if done else 'NOT DONE'}, {count} of {len(report['processes'])} processes proven"
-            f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}"
+            f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}{fenced}"
             f"{'; stopped ' + ', '.join(report['stopped']) if report.get('stopped') else ''}"
         )
         if report.get("running"):

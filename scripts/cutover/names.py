@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVIDENCE_PREFIX",
+    "FENCE_POLICY",
     "alarm",
     "budget",
     "dashboard",
@@ -24,6 +25,7 @@ __all__ = [
 
 PREFIX = "deltacrown"
 EVIDENCE_PREFIX = "evidence/"  # of every record's key in the backups bucket
+FENCE_POLICY = "CutoverFence"  # the inline policy of a workers' role that an emergency's fence puts there
 
 
 def alarm(deployment: Deployment, name: str) -> str:

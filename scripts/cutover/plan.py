@@ -156,6 +156,7 @@ class DeploymentNames(Table):
     bucket: str
     role: str
     readonly_role: str
+    fence_role: str  # may deny S3 to the workers' role in an emergency
     # Where there is something to retire, which is production:
     retirement_role: str | None = None
     evidence_role: str | None = None

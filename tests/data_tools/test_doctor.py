@@ -33,7 +33,7 @@ SETTINGS_OF_THE_BUCKET = ("bucket policy", "public access block", "versioning", 
 @pytest.fixture
 def names(site: Site) -> DeploymentNames:
     role, readonly_role = (arn.rpartition("/")[2] for arn in (site.roles.application, site.roles.readonly))
-    return DeploymentNames(bucket=site.bucket, role=role, readonly_role=readonly_role)
+    return DeploymentNames(bucket=site.bucket, role=role, readonly_role=readonly_role, fence_role="-")
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def deployed(account: Account, pager_url: str, tmp_path_factory: pytest.TempPath
     directory = tmp_path_factory.mktemp("pulumi")
     root = [account.aws.sts().get_caller_identity()["Arn"]]
     operator, keys = operator_of(account.aws)  # root as a principal would be the whole account
-    everyone = {"trustedPrincipals": root, "operatorPrincipals": [operator]}
+    everyone = {"trustedPrincipals": root, "operatorPrincipals": [operator], "fencePrincipals": [operator]}
     endpoints = {"pagerEndpoint": pager_url}
     staging = PulumiStack("staging", directory, account.provider_port, everyone, secrets=endpoints)
     workers = f"arn:aws:iam::{ACCOUNT}:role/{plan.load().deployments['production'].role}"

@@ -112,6 +112,7 @@ ROLES = {  # a role, by the stack and its output that holds the ARN
     "production's readonly": ("production", "readonlyRoleArn"),
     "production's retirement": ("production", "retirementRoleArn"),
     "the evidence's": ("production", "evidenceRoleArn"),
+    "staging's fence": ("staging", "fenceRoleArn"),
 }
 OBJECT = "certificates/pdf/x"
 RECORD = "evidence/staging/000001-step-1-PASS.json"
@@ -274,6 +275,26 @@ DENIED: dict[str, tuple[str, Callable[[AwsStandIn], Any]]] = {
         "production's workers",
         lambda aws: aws.s3().get_object(Bucket=BACKUPS, Key=RECORD),
     ),
+    "the fence of staging reaches production": (
+        "staging's fence",
+        lambda aws: aws.iam().put_role_policy(
+            RoleName="deltacrown-s3-access", PolicyName="CutoverFence", PolicyDocument="{}"
+        ),
+    ),
+    "the fence frees itself": (
+        "staging's fence",
+        lambda aws: aws.iam().put_role_policy(
+            RoleName="deltacrown-cutover-fence-staging", PolicyName="CutoverFencing", PolicyDocument="{}"
+        ),
+    ),
+    "the fence opens the workers' role": (
+        "staging's fence",
+        lambda aws: aws.iam().update_assume_role_policy(RoleName="deltacrown-s3-access-staging", PolicyDocument="{}"),
+    ),
+    "the fence reads certificates": (
+        "staging's fence",
+        lambda aws: aws.s3().get_object(Bucket=STAGING, Key=OBJECT),
+    ),
     "retirement reaches staging": (
         "production's retirement",
         lambda aws: aws.s3().get_object(Bucket=STAGING, Key=OBJECT),
@@ -311,7 +332,7 @@ def test_machines_that_copy_evidence_become_nothing_else(deployed: Deployed, ses
     try:
         workers = sessions["production's workers"]
         workers.with_role(outputs["evidenceRoleArn"]).s3().list_objects_v2(Bucket=BACKUPS, Prefix="evidence/")
-        for other in ("retirementRoleArn", "readonlyRoleArn"):
+        for other in ("retirementRoleArn", "readonlyRoleArn", "fenceRoleArn"):
             with pytest.raises(ClientError, match="AccessDenied"):
                 workers.with_role(outputs[other])
     finally:

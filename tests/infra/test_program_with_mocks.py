@@ -26,6 +26,7 @@ PRINCIPALS = {  # the one role that each setting lets somebody into
     "operatorPrincipals": "deltacrown-cutover-readonly",
     "retirementPrincipals": "deltacrown-cutover-retirement",
     "evidencePrincipals": "deltacrown-cutover-evidence",
+    "fencePrincipals": "deltacrown-cutover-fence",
 }
 OPERATORS = {"operatorPrincipals": ["arn:aws:iam::123456789012:role/operators"]}
 ALL_OPERATORS = dict.fromkeys(PRINCIPALS, OPERATORS["operatorPrincipals"])

@@ -26,8 +26,9 @@ _TASK_LISTS = ("pre_tasks", "tasks", "post_tasks", "handlers")
 _TOLD = re.compile(r"#.*\b(judged|judges|named|names)\b")
 _STEP = re.compile(r"go-live-step(\d+)\.yml")
 _TAGS = {"preflight", "act", "daily", "verify", "record"}
-# The emergency looks at nothing before it acts, and needs no Python on a machine.
-_RAW_ALLOWED = {"emergency-rollback.yml", "parts/put_copies_back.yml"}
+# The emergency looks at nothing before it acts, and needs no Python on a machine; the inventory's drain_command and
+# undrain_command are lines of shell.
+_RAW_ALLOWED = {"emergency-rollback.yml", "parts/put_copies_back.yml", "parts/fence.yml", "unfence.yml"}
 # Tasks whose outcome is asked for in another way than by their result.
 ASKED_OTHERWISE = {
     "Run the tool once: {{ data_tools_unit.name }}": "the next tasks ask systemd how it ended, and what it said",

@@ -53,6 +53,18 @@ def test_a_machine_that_is_not_ready_is_named(tmp_path: Path, answer: tuple[Any,
     assert status != 0
 
 
+def test_no_step_starts_under_a_fence(tmp_path: Path) -> None:
+    """The step flips all others, and the machine that is out of sight comes back into another fleet."""
+    deployment = Deployment.ready_for(tmp_path, STEP)
+    status = (tmp_path / "answers/status.json").read_text().replace('"failed"', '"fenced": true, "failed"')
+    deployment.says("status", status.strip())
+    code, said = deployment.play("go-live-step3.yml", "--check")
+    assert "m1 says that staging is fenced" in said
+    assert "ansible-playbook unfence.yml -e deployment=staging first" in said
+    assert "step 3 would start" not in said
+    assert code != 0
+
+
 def test_machines_with_different_tools_are_named(tmp_path: Path) -> None:
     """The judge must be the same on all machines."""
     deployment = Deployment.ready_for(tmp_path, STEP)

@@ -7,7 +7,7 @@ import pytest
 from infra.access import certificate_access_policy, key_policy, telemetry_policy, trust_policy
 from infra.certificate_store import inventory_policy, kept_records_statement, tls_only_policy
 from infra.oncall import topic_policy
-from infra.operators import evidence_policy, operator_trust_policy, readonly_policy, retirement_policy
+from infra.operators import evidence_policy, fence_policy, operator_trust_policy, readonly_policy, retirement_policy
 
 GROUP = "arn:aws:logs:us-east-1:123456789012:log-group:/deltacrown/certificates/staging"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:deltacrown-staging-warning"
@@ -115,6 +115,14 @@ def test_the_evidence_role_stores_records_and_takes_none_away() -> None:
         "RecordList": (["s3:ListBucket"], "arn:aws:s3:::backups"),
     }
     assert policy["Statement"][1]["Condition"] == {"StringLike": {"s3:prefix": "evidence/*"}}
+
+
+def test_the_fence_reaches_the_policies_of_one_role_alone() -> None:
+    """Whoever may fence the workers could give rights to every role of the account."""
+    role = "arn:aws:iam::123456789012:role/deltacrown-s3-access"
+    assert actions_of(fence_policy(role)) == {
+        "WorkersRole": (["iam:GetRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy"], role)
+    }
 
 
 def test_a_record_is_stored_over_no_other() -> None:

@@ -39,6 +39,7 @@ def test_good_settings_are_read() -> None:
         "operatorPrincipals": json.dumps([operators]),
         "retirementPrincipals": json.dumps([archiver]),
         "evidencePrincipals": json.dumps([data_host]),
+        "fencePrincipals": json.dumps([operators]),
         "kmsKeyArn": key,
         "inventory": "true",
         "chatEndpoint": chat,
@@ -54,6 +55,7 @@ def test_good_settings_are_read() -> None:
         operator_principals=(operators,),
         retirement_principals=(archiver,),
         evidence_principals=(data_host,),
+        fence_principals=(operators,),
         kms_key_arn=key,
         inventory=True,
         pager=Endpoint(PAGER),
@@ -103,6 +105,8 @@ def test_a_missing_setting_is_named(key: str) -> None:
         ("operatorPrincipals", '["arn:aws:iam::123456789012:role/*"]'),  # IAM refuses it, after the buckets are made
         ("evidencePrincipals", '["arn:aws:iam::123456789012:role/a"]'),  # its bucket is production's
         ("retirementPrincipals", '["arn:aws:iam::123456789012:role/a"]'),
+        ("fencePrincipals", '["arn:aws:iam::123456789012:role/some-role"]'),  # the workers': it could widen itself
+        ("fencePrincipals", '["arn:aws:iam::123456789012:role/path/deltacrown-s3-access"]'),  # production's workers
         ("kmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/certificates"),  # a policy on an alias grants nothing
         ("inventory", "daily"),
         ("inventory", "true"),  # the lists go to a bucket that staging does not have

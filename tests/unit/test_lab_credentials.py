@@ -79,7 +79,8 @@ def test_before_the_role_exists_and_after(
         secret_key=body["SecretAccessKey"],
         session_token=body["Token"],
     )
-    assert f":assumed-role/{ROLE}/" in machine.sts().get_caller_identity()["Arn"]
+    # By its address a fence tells the machine's session from another's.
+    assert machine.sts().get_caller_identity()["Arn"].endswith(f":assumed-role/{ROLE}/127.0.0.1")
     assert get(port)[1]["AccessKeyId"] == body["AccessKeyId"]
 
 
@@ -119,8 +120,9 @@ def test_a_session_is_renewed_at_half_of_its_life(registered: tuple[str, credent
     arn = settings.role_arns[MACHINES["staging1"].address]
     passed = datetime.timedelta()
     sessions = credentials.Sessions(settings.stand_in.sts(), 900, lambda: datetime.datetime.now(datetime.UTC) + passed)
-    first = sessions.credentials(arn)
+    first = sessions.credentials(arn, "web1")
     passed = datetime.timedelta(seconds=440)
-    assert sessions.credentials(arn) == first
+    assert sessions.credentials(arn, "web1") == first
+    assert sessions.credentials(arn, "web2")["Token"] != first["Token"]
     passed = datetime.timedelta(seconds=460)
-    assert sessions.credentials(arn)["Token"] != first["Token"]
+    assert sessions.credentials(arn, "web1")["Token"] != first["Token"]

@@ -51,6 +51,8 @@ def test_every_machine_is_reached_at_its_address(inventory: dict[str, Any], depl
     assert {host: variables[host]["ansible_host"] for host in hosts} == {
         machine.name: machine.address for machine in machines
     }
+    # The credentials endpoint names a machine's session after its address; another name would fence nobody.
+    assert {variables[host]["aws_session_name"] for host in hosts} == {"{{ ansible_host }}"}
     assert len(inventory[f"{deployment}_data_host"]["hosts"]) == 1
     assert set(inventory[f"{deployment}_data_host"]["hosts"]) <= set(hosts)
 

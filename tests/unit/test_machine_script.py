@@ -398,3 +398,11 @@ def test_status_changes_nothing_and_names_a_worker_that_was_not_restarted(machin
     assert held(processes, "worker1") == {(False, False, False)}
     assert last["epoch"] == 4
     assert "restart" not in machine.calls()[len(calls) :]
+
+
+def test_a_fence_is_told_whatever_its_mark_says(machine: Machine) -> None:
+    """A mark that is cut off by a full disk must not read as no fence, nor take the machine's line with it."""
+    assert lines(machine.script("--status"))[1]["fenced"] is False
+    (machine.root / "etc/deltacrown/fenced").write_text('{"machines": {"we')
+    assert lines(machine.script("--status"))[1]["fenced"] is True
+    assert lines(machine.script())[1]["fenced"] is True

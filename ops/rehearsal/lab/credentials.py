@@ -1,7 +1,8 @@
 """The endpoint from which the machines' AWS SDKs fetch temporary credentials, as on ECS.
 
-Each machine gets credentials of its own deployment's role, told by its address. They are the machines' only
-ones, so that an error in a policy shows as a 403 in the rehearsal.
+Each machine gets credentials of its own deployment's role, told by its address, in a session that is named by it, as
+EC2 names sessions by the instance. They are the machines' only ones, so that an error in a policy shows as a 403 in the
+rehearsal.
 """
 
 from __future__ import annotations
@@ -78,6 +79,11 @@ def role_arn(principal_arn: str, role_name: str) -> str:
     return f"arn:aws:iam::{principal_arn.split(':')[4]}:role/{role_name}"
 
 
+def account_arn(principal_arn: str) -> str:
+    """Returns what stands for everybody in the account of `principal_arn` who is let assume roles."""
+    return f"arn:aws:iam::{principal_arn.split(':')[4]}:root"
+
+
 def start(settings: Settings, directory: Path, command_prefix: Sequence[str]) -> None:
     """Starts the endpoint behind `command_prefix`, which leads into the lab's network; its files lie in `directory`.
 
@@ -125,16 +131,16 @@ class Sessions:
         self._client = client
         self._session_seconds = session_seconds
         self._now = now
-        self._sessions: dict[str, CredentialsTypeDef] = {}
+        self._sessions: dict[tuple[str, str], CredentialsTypeDef] = {}
         self._lock = threading.Lock()
 
-    def credentials(self, role_arn: str) -> dict[str, str]:
-        """Returns credentials of a role in the form SDKs expect; RoleNotReadyError if it cannot be assumed."""
+    def credentials(self, role_arn: str, name: str) -> dict[str, str]:
+        """Returns a role's credentials in a session of this name, as SDKs expect them; RoleNotReadyError if none."""
         with self._lock:
-            session = self._sessions.get(role_arn)
+            session = self._sessions.get((role_arn, name))
             half_life = datetime.timedelta(seconds=self._session_seconds / 2)
             if session is None or session["Expiration"] - self._now() < half_life:
-                session = self._sessions[role_arn] = self._assume(role_arn)
+                session = self._sessions[role_arn, name] = self._assume(role_arn, name)
         return {
             "AccessKeyId": session["AccessKeyId"],
             "SecretAccessKey": session["SecretAccessKey"],
@@ -143,10 +149,10 @@ class Sessions:
             "RoleArn": role_arn,
         }
 
-    def _assume(self, role_arn: str) -> CredentialsTypeDef:
+    def _assume(self, role_arn: str, name: str) -> CredentialsTypeDef:
         try:
             answer = self._client.assume_role(
-                RoleArn=role_arn, RoleSessionName="rehearsal-machine", DurationSeconds=self._session_seconds
+                RoleArn=role_arn, RoleSessionName=name, DurationSeconds=self._session_seconds
             )
         except (ClientError, BotoCoreError) as error:
             raise RoleNotReadyError(f"{role_arn} cannot be assumed: {error}") from error
@@ -160,7 +166,7 @@ def answer(sessions: Sessions, role_arns: dict[str, str], address: str, path: st
     if address not in role_arns:
         return 403, {"code": "NoRole", "message": f"The machine {address} has no role in any deployment."}
     try:
-        return 200, sessions.credentials(role_arns[address])
+        return 200, sessions.credentials(role_arns[address], address)
     except RoleNotReadyError as error:
         return 503, {"code": "RoleNotReady", "message": str(error)}
 

@@ -30,6 +30,7 @@ __all__ = ["BACKFILL", "TIMERS", "evidence", "register"]
 
 LOCK = Path("/run/deltacrown/cutover.lock")
 OVERRIDES = Path("/etc/deltacrown/workers")
+FENCED = Path("/etc/deltacrown/fenced")
 BACKFILL = "deltacrown-backfill.service"
 TIMERS = ("cutover-check", "deltacrown-sweep", "cutover-daily")  # the data tools that run by themselves
 _TOOL_SECONDS = 5.0  # systemctl and journalctl answer in milliseconds
@@ -46,9 +47,9 @@ def register(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "status-here",
         help="what `cutover status` asks of a machine: lock, overrides, fallback reads, on the data host all the rest",
-        description="Prints one JSON line: this machine's lock, its workers' overrides, the last hour's fallback reads "
-        "by cause; with --deployment, on the data host, also evidence, alarms, last check and sweep, and what runs. "
-        "Wants root. It changes nothing. What cannot be asked is an error in its place. Exit 0: told.",
+        description="Prints one JSON line: this machine's lock and fence, its workers' overrides, the last hour's "
+        "fallback reads by cause; with --deployment, on the data host, also evidence, alarms, last check, sweep, and "
+        "what runs. Wants root. It changes nothing. What cannot be asked is an error in its place. Exit 0: told.",
         epilog="example: sudo cutover status-here --deployment staging --env-file /etc/deltacrown/staging.env",
     )
     parser.add_argument("--deployment", choices=["staging", "production"], help="this is its data host")
@@ -65,7 +66,8 @@ def register(commands: Subparsers) -> None:
 def _run(options: argparse.Namespace) -> int:
     document: dict[str, Any] = {
         "machine": os.uname().nodename,
-        "lock": _part(_lock),
+        "lock": _part(lambda: _note(LOCK, "holder")),
+        "fence": _part(lambda: _note(FENCED, "by")),
         "overrides": _part(_overrides),
         "fallbacks": _part(ledger.recent),
     }
@@ -83,16 +85,16 @@ def _part(tell: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever JSON has
         return {"error": str(error)}
 
 
-def _lock() -> dict[str, object] | None:
-    """Who holds this machine's lock, as its holder wrote it."""
+def _note(path: Path, who: str) -> dict[str, object] | None:
+    """What somebody left on this machine for the others: a lock or a fence, as its author wrote it."""
     try:
-        text = LOCK.read_text(encoding="utf-8", errors="replace")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     try:
         return dict(json.loads(text))
     except (ValueError, TypeError):
-        return {"holder": "nobody that could be told: the file is not readable"}
+        return {who: "nobody that could be told: the file is not readable"}
 
 
 def _overrides() -> list[dict[str, Any]]:

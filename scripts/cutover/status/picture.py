@@ -148,6 +148,8 @@ def _deployment(look: _Look, site: Site, findings: _Findings) -> DeploymentState
     told = [findings.part(answer.here or {}, "fallbacks", answer.machine) for answer in asked]
     for answer in asked:
         findings.part(answer.here or {}, "lock", answer.machine)
+    fences = {answer.machine: findings.part(answer.here or {}, "fence", answer.machine) for answer in asked}
+    findings.amiss += _fenced(site.deployment, {machine: fence for machine, fence in fences.items() if fence})
     found, lock = workers.states(look.table, site, look.answers), locks.look(asked)
     mode = workers.common_mode(found)
     findings.amiss += [*_of_workers(found, mode, running=lock.holder is not None), *lock.problems]
@@ -205,6 +207,20 @@ def _overrides(table: Plan, asked: Sequence[Answer], findings: _Findings) -> lis
             left = ", ".join(names)
             said.append(f"{answer.machine} has overrides in /etc/deltacrown/workers, and no step runs: {left}")
     return said
+
+
+def _fenced(deployment: str, fences: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the deployment's machines say of a fence, each account of it once."""
+    told: dict[str, list[str]] = {}
+    for machine, fence in fences.items():
+        what = ", ".join(["the workers' role"] * bool(fence.get("role")) + sorted(fence.get("machines", ())))
+        denied = "" if fence.get("s3_denied", True) else ", S3 NOT denied"
+        sentence = f"{what or 'something'} is fenced by {fence.get('by')} since {fence.get('since')}{denied}"
+        told.setdefault(sentence, []).append(machine)
+    return [
+        f"{sentence} (told on {', '.join(where)}); next: ansible-playbook unfence.yml -e deployment={deployment}"
+        for sentence, where in told.items()
+    ]
 
 
 def _next(look: _Look, site: Site, mode: str | None, running: str, findings: _Findings) -> Next | None:

@@ -32,6 +32,7 @@ def told(
             program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
         program.chmod(0o755)
     monkeypatch.setattr(here, "LOCK", tmp_path / "cutover.lock")
+    monkeypatch.setattr(here, "FENCED", tmp_path / "fenced")
     monkeypatch.setattr(here, "OVERRIDES", tmp_path / "workers")
     assert cli.main(["status-here", *arguments]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)["here"]
@@ -43,8 +44,8 @@ def test_a_quiet_machine_tells_nothing(
 ) -> None:
     """journalctl ends with 1 where nothing matches."""
     document = told(monkeypatch, capsys, tmp_path)
-    assert {key: document[key] for key in ("lock", "overrides", "fallbacks")} == {
-        "lock": None, "overrides": [], "fallbacks": [],
+    assert {key: document[key] for key in ("lock", "fence", "overrides", "fallbacks")} == {
+        "lock": None, "fence": None, "overrides": [], "fallbacks": [],
     }  # fmt: skip
     assert "data" not in document
 
@@ -67,7 +68,10 @@ def test_a_lock_that_is_no_json_has_an_unknown_holder(
 ) -> None:
     """It still keeps every step from starting."""
     (tmp_path / "cutover.lock").write_text("torn", encoding="utf-8")
-    assert "not readable" in told(monkeypatch, capsys, tmp_path)["lock"]["holder"]
+    (tmp_path / "fenced").write_text("torn", encoding="utf-8")
+    document = told(monkeypatch, capsys, tmp_path)
+    assert "not readable" in document["lock"]["holder"]
+    assert "not readable" in document["fence"]["by"]  # nor is it "no fence"
 
 
 def test_fallbacks_of_the_last_hour_come_by_cause(

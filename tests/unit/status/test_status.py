@@ -214,6 +214,34 @@ def test_a_stale_lock_is_named_with_its_holder(
     assert sentence in " ".join(seen["production"]["amiss"])
 
 
+@pytest.mark.parametrize(
+    ("fence", "sentence"),
+    [
+        (
+            {"machines": {"web3": "i-3"}, "role": False},
+            "web3 is fenced by ana since 10:00 (told on web1, web2); next: ",
+        ),
+        (
+            {"machines": {}, "role": True, "s3_denied": False},
+            "the workers' role is fenced by ana since 10:00, S3 NOT denied",
+        ),
+        ({}, "something is fenced by ana since 10:00"),
+    ],
+)
+def test_a_fence_is_amiss_and_blocks_the_step(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str], fence: dict[str, Any], sentence: str
+) -> None:
+    """A machine stays out of the load balancer for a week, because nobody remembers that it is."""
+    for machine in ("web1", "web2"):
+        fleet.here[machine]["fence"] = fence | {"by": "ana", "since": "10:00"}
+    code, seen = look(fleet, capsys)
+    assert code == 1
+    (told,) = [each for each in seen["production"]["amiss"] if "fenced" in each]
+    assert sentence in told
+    assert told.endswith("next: ansible-playbook unfence.yml -e deployment=production")
+    assert "what is amiss below" in seen["production"]["next"]["blocked_by"]
+
+
 def test_two_holders_are_amiss() -> None:
     """Locks are taken all or none."""
     answers = [
