@@ -292,7 +292,7 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             continue
         if result.get("unreachable"):
             lines.append(f"{name}: UNREACHABLE, its state is unknown")
-            failed.append(f"{name} cannot be reached")
+            failed.append(f"{name} cannot be reached{_why_unreachable(result)}")
             continue
         report = machine_report(result.get("stdout", ""))
         count = sum(process["proven"] for process in report["processes"])
@@ -300,8 +300,9 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         done = report["done"] and count > 0
         lines.append(
             f"{name}: {'done' if done else 'NOT DONE'}, {count} of {len(report['processes'])} processes proven"
-            f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}"
+            f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}{_kept(report)}"
         )
+        lines += [f"{name} says: {notice}" for notice in _notices(result.get("stdout", ""))]
         if not done:
             failed.append(f"{name}: {_why_not_done(report, result.get('stdout', ''))}")
     return {"lines": lines, "failed": failed, "proven": proven}
@@ -318,11 +319,31 @@ def _why_not_restored(machine: Mapping[str, Any]) -> str:
     return f"local copies that were put aside may not be back ({why}): run there {command}"
 
 
+def _why_unreachable(result: Mapping[str, Any]) -> str:
+    """What ssh said last; a machine that was lost on the way goes on by itself with what it has begun."""
+    said = str(result.get("msg", "")).strip().splitlines()
+    return f" ({said[-1].strip()})" if said else ""
+
+
+def _notices(output: str) -> list[str]:
+    """What the machine script remarked beside its report: whose lock it broke, which odd lines it met."""
+    return [
+        line.partition(":")[2].strip() for line in output.splitlines() if line.startswith("deltacrown-s3-rollback:")
+    ]
+
+
+def _kept(report: Mapping[str, Any]) -> str:
+    kept = report.get("kept", [])
+    return f"; not restarted, for they held these flags already: {', '.join(kept)}" if kept else ""
+
+
 def _why_not_done(report: Mapping[str, Any], output: str) -> str:
-    running = {process["worker"] for process in report["processes"]}
+    holds: dict[str, set[str]] = {}
+    for process in report["processes"]:
+        holds.setdefault(process["worker"], set()).add(held(process))
     workers = [
-        f"{worker} is not proven"
-        if worker in running
+        f"{worker} is not proven, it holds {' and '.join(sorted(holds[worker]))}"
+        if worker in holds
         else f"{worker} DOES NOT RUN (journalctl -u deltacrown-uwsgi@{worker})"
         for worker in report.get("failed", [])
     ]

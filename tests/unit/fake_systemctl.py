@@ -81,6 +81,8 @@ def main() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # the script restarts several workers at once
                 started = [start(worker_of(unit)) for unit in units]
             sys.exit(not all(started))
+        case "is-active":
+            sys.exit(not (ROOT / "state" / worker_of(units[0]) / "pids").exists())
         case "show":
             wanted = "EnvironmentFiles" in sys.argv
             print("/etc/deltacrown/staging.env (ignore_errors=no)" if wanted else f"/deltacrown/{worker_of(units[0])}")
