@@ -341,11 +341,16 @@ def _why_not_done(report: Mapping[str, Any], output: str) -> str:
     holds: dict[str, set[str]] = {}
     for process in report["processes"]:
         holds.setdefault(process["worker"], set()).add(held(process))
-    workers = [
-        f"{worker} is not proven, it holds {' and '.join(sorted(holds[worker]))}"
-        if worker in holds
-        else f"{worker} DOES NOT RUN (journalctl -u deltacrown-uwsgi@{worker})"
-        for worker in report.get("failed", [])
+    running: dict[str, list[str]] = {}
+    workers = []
+    for worker in report.get("failed", []):
+        if worker in holds:
+            running.setdefault(" and ".join(sorted(holds[worker])), []).append(worker)
+        else:
+            workers.append(f"{worker} DOES NOT RUN (journalctl -u deltacrown-uwsgi@{worker})")
+    workers += [
+        f"{', '.join(names)} not proven, holding {flags} (dual write, read primary, backfill)"
+        for flags, names in running.items()
     ]
     said = [line.strip() for line in output.splitlines() if line.strip() and not line.lstrip().startswith("{")]
     return "; ".join([*workers, *said[-3:]]) or "it printed nothing"

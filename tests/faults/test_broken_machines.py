@@ -60,8 +60,8 @@ FAULTS = [
         "{0} cannot be reached (",
         "{0}: UNREACHABLE, its state is unknown",
     ),
-    Fault(broken_machines.read_only, "nothing was changed", f"is not proven, it holds {DUAL}"),
-    Fault(broken_machines.full_disk, "nothing was changed", f"is not proven, it holds {DUAL}"),
+    Fault(broken_machines.read_only, "nothing was changed", f" not proven, holding {DUAL}"),
+    Fault(broken_machines.full_disk, "nothing was changed", f" not proven, holding {DUAL}"),
     Fault(
         broken_machines.workers_that_do_not_start,
         "DOES NOT RUN (journalctl -u deltacrown-uwsgi@",

@@ -161,7 +161,10 @@ def test_machine_that_was_not_rolled_back_is_named_with_what_it_holds() -> None:
     output = "\n".join([refusal, json.dumps(held), json.dumps(answer)])
     report = fleet.rollback_report([{"inventory_hostname": "web1", "emergency_result": {"stdout": output}}])
     (named,) = report["failed"]
-    assert "worker1 is not proven, it holds true,false,true; worker2 DOES NOT RUN" in named
+    assert (
+        "worker2 DOES NOT RUN (journalctl -u deltacrown-uwsgi@worker2); worker1 not proven, holding true,false,"
+        in named
+    )
     assert "cannot be written; nothing was changed" in named
 
 
