@@ -17,7 +17,7 @@ from rehearsal import deployed_site, playbook
 from rehearsal.lab import Lab, LabError, access, topology
 from rehearsal.lab.topology import LOAD_BALANCED
 from tests.benchmarks.arithmetic import Findings, Result, Series, Target, rotated
-from tests.benchmarks.programs import BenchmarkError, measured
+from tests.benchmarks.programs import REPOSITORY, BenchmarkError, measured
 from tests.benchmarks.rollback import OURS, THEIRS, environment, seconds_to_proof
 from tests.fleet import broken_machines, emergencies
 
@@ -57,11 +57,12 @@ def measure(conditions: Conditions) -> Findings:
     lab = Lab(conditions.say)
     try:
         lab.up()
-        return _measure(conditions, lab)
+        try:
+            return _measure(conditions, lab)
+        finally:
+            lab.down()
     except LabError as error:
         raise BenchmarkError(str(error)) from error
-    finally:
-        lab.down()
 
 
 def _measure(conditions: Conditions, lab: Lab) -> Findings:
@@ -126,8 +127,10 @@ def _inventory(directory: Path) -> Path:
 
 def _prepare(lab: Lab, inventory: Path, directory: Path) -> None:
     deployed_site.new_passwords()
-    book = directory / "prepare.yml"
+    book = directory / "playbooks/prepare.yml"  # the role takes the script from beside the playbook's folder
+    book.parent.mkdir()
     book.write_text(json.dumps(PREPARE))
+    (directory / "scripts").symlink_to(REPOSITORY / "scripts")
     prepared = playbook.run(str(book), "-i", str(inventory), log_directory=directory)
     if prepared.returncode != 0:
         raise BenchmarkError(prepared.last_lines())
