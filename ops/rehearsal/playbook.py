@@ -78,19 +78,14 @@ class StartedPlaybook:
         return PlaybookRun(self.process.poll() or 0, self.log.read_text(encoding="utf-8"), self.log)
 
 
-def start(
-    playbook: str, *arguments: str, log_directory: Path, checkout: Path = REPOSITORY, home: Path | None = None
-) -> StartedPlaybook:
-    """Calls ansible-playbook as `run` does, and does not wait for its end: call `wait`, `interrupt` or `kill`.
-
-    Another checkout and home directory make it another person's control machine.
-    """
+def start(playbook: str, *arguments: str, log_directory: Path) -> StartedPlaybook:
+    """Calls ansible-playbook as `run` does, and does not wait for its end: call `wait`, `interrupt` or `kill`."""
     log = _log(playbook, log_directory)
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             _argv(playbook, arguments),
-            cwd=checkout / "playbooks",
-            env=_environment(checkout) | ({"HOME": str(home)} if home else {}),
+            cwd=REPOSITORY / "playbooks",
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -126,11 +121,11 @@ def _argv(playbook: str, arguments: tuple[str, ...]) -> list[str]:
     return ["ansible-playbook", "-i", "inventories/rehearsal", playbook, *arguments]
 
 
-def _environment(checkout: Path) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return own | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_CONFIG": str(checkout / "playbooks/ansible.cfg"),
+        "ANSIBLE_CONFIG": str(REPOSITORY / "playbooks/ansible.cfg"),
         "DELTACROWN_REHEARSAL": "1",
     }

@@ -6,7 +6,6 @@ The tests build on each other, as the steps do: production goes from local to du
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from cutover.evidence import chain
 from rehearsal import deployed_site, paging, playbook
-from rehearsal.lab.topology import MACHINES, REPOSITORY
+from rehearsal.lab.topology import MACHINES
 from tests.fleet import production as productions
 from tests.fleet.production import DATA_HOST, PRODUCTION, TIME_SCALE, WEBS, Production
 from tests.fleet.staging import LOCK
@@ -258,40 +257,6 @@ def test_emergency_outlasts_the_step_that_it_interrupts(production: Production, 
     for told in (text, record["message"]):
         assert "step 8 SUPERSEDED: an emergency rollback came first" in told
         assert "nothing was taken back" in told
-
-
-def test_emergency_from_another_control_machine_ends_the_step_between_two_batches(
-    production: Production, tmp_path: Path
-) -> None:
-    """Somebody else's laptop rolls back while this one is about to flip the next batch: it must not flip one worker."""
-    if not production.is_in("local"):
-        production.sudo_on_all("deltacrown-s3-rollback")
-    checkout, home = tmp_path / "checkout", tmp_path / "home"
-    home.mkdir()
-    for folder in ("playbooks", "ops"):
-        shutil.copytree(
-            REPOSITORY / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__", ".ansible")
-        )
-    step = production.start(6)
-    step.reaches("changed: [production-worker2 ->", seconds=200)  # the second batch; the third follows
-    emergency = playbook.start(
-        "emergency-rollback.yml",
-        "-e",
-        f"evidence_copies={tmp_path / 'copies'}",
-        log_directory=tmp_path,
-        checkout=checkout,
-        home=home,
-    ).wait()
-    passed(emergency)
-    rolled_back = production.pids()
-    assert production.is_in("local")
-    text, told = said(step.wait()), " ".join(emergency.output.split())
-    assert "step 6 SUPERSEDED: " in text
-    assert "an emergency rollback came first" in text
-    assert production.pids() == rolled_back
-    assert production.is_in("local")
-    for machine in WEBS:
-        assert f'{machine} says: breaking the lock of a running step: {{"holder": "' in told
 
 
 def test_uploads_that_s3_denies_stop_the_canary(production: Production) -> None:

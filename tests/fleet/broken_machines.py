@@ -1,48 +1,22 @@
-"""Ways in which a machine, or S3, is broken during a block; afterwards it is mended."""
+"""Ways in which a machine is broken during a block; afterwards it is mended."""
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from psycopg import sql
-
 from rehearsal import playbook
-from rehearsal.lab import cgroups
-from rehearsal.lab.commands import run
-from rehearsal.lab.topology import MACHINES, NAMESPACE, SERVICES_ADDRESS
+from rehearsal.lab.topology import MACHINES
 from tests.fleet import emergencies
-from tests.fleet.production import Production
-from tests.fleet.staging import TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from rehearsal.lab import Lab
 
 ETC = "/etc/deltacrown"
 INI = "opt/deltacrown/app/deploy/uwsgi.ini"
 SUDOERS = "etc/sudoers.d/operator"
-
-
-@contextmanager
-def powered_off(lab: Lab, machine: str) -> Iterator[None]:
-    """It is gone, and boots afterwards."""
-    lab.power_off(machine)
-    try:
-        yield
-    finally:
-        lab.power_on(machine)
-        emergencies.wait_until_it_serves(machine)
-
-
-@contextmanager
-def hanging_ssh(_lab: Lab, machine: str) -> Iterator[None]:
-    """sshd takes the connection and never says a word."""
-    with emergencies.stopped(_group(machine, "ssh.service")):
-        yield
 
 
 @contextmanager
@@ -101,33 +75,3 @@ def sudo_that_asks_for_a_password(_lab: Lab, machine: str) -> Iterator[None]:
         yield
     finally:
         sudoers.write_text(whole)
-
-
-def _group(machine: str, unit: str) -> str:
-    """The control group of a machine's unit, below the lab's tree."""
-    tree = cgroups.hierarchies()[0] / cgroups.TREE
-    (found,) = (tree / machine).rglob(unit)
-    return str(found.relative_to(tree))
-
-
-@contextmanager
-def s3_black_hole(lab: Lab) -> Iterator[None]:
-    """No packet of S3's answers arrives; the database, on the same address, goes on."""
-    port = lab.aws.endpoint_url.rpartition(":")[2]
-    rule = ["from", SERVICES_ADDRESS, "ipproto", "tcp", "sport", port, "blackhole"]
-    run(["ip", "-netns", NAMESPACE, "rule", "add", *rule])
-    try:
-        yield
-    finally:
-        run(["ip", "-netns", NAMESPACE, "rule", "del", *rule])
-
-
-@contextmanager
-def inserts_held(lab: Lab, tmp_path: Path, seconds: float) -> Iterator[None]:
-    """Nobody can issue a certificate for so long: what is under way waits in its worker, before it is saved."""
-    with Production(lab, tmp_path).connect() as connection:
-        connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(TABLE))
-        release = threading.Timer(seconds, connection.commit)
-        release.start()
-        yield
-        release.join()

@@ -89,14 +89,6 @@ def wait_until_all_hold(machines: Sequence[str], flags: str, seconds: float = 60
         time.sleep(POLL_SECONDS)
 
 
-def wait_until_it_serves(machine: str, seconds: float = 60.0) -> None:
-    """Returns once every worker of a machine runs, each in one mode."""
-    deadline = time.monotonic() + seconds
-    while not all(len(held) == 1 for held in held_on(machine).values()):
-        assert time.monotonic() < deadline, held_on(machine)
-        time.sleep(POLL_SECONDS)
-
-
 @dataclass
 class Watch:
     """Looks at the machines' processes while it is entered, from the keypress on; seconds by this host's clock."""
@@ -116,13 +108,6 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-
-    def written_after(self, machine: str) -> float:
-        """Seconds until the machine's environment file was replaced; it must have said something else before."""
-        deployment = MACHINES[machine].deployment
-        assert deployment is not None
-        file = MACHINES[machine].root / deployment.environment_file.relative_to("/")
-        return file.stat().st_mtime - self.began
 
     def _look(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
