@@ -71,11 +71,15 @@ class Settings:
 
 @dataclasses.dataclass
 class Incident:
-    """One page: the alarm that opened it, when, and when it was resolved (seconds since 1970; None: it is open)."""
+    """One page: the alarm that opened it, when, and when it was resolved (seconds since 1970; None: it is open).
+
+    `reason` and `description` are what the on-call reads on the phone.
+    """
 
     alarm: str
     opened: float
     reason: str
+    description: str = ""
     resolved: float | None = None
     repeated: int = 0
 
@@ -101,7 +105,7 @@ class Incidents:
                 return
             change, now, reason = CHANGES[state], self._now(), str(alarm.get("NewStateReason", ""))
             if is_open is None:
-                self._all.append(Incident(name, now, reason))
+                self._all.append(Incident(name, now, reason, str(alarm.get("AlarmDescription") or "")))
             elif state == "OK":
                 is_open.resolved = now
             else:

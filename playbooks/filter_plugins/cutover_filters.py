@@ -7,6 +7,7 @@ so that an emergency does not wait for it.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -23,6 +24,8 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from cutover.plan import Deployment
 
 _MUST_BE_KNOWN = "permission s3:"  # of the doctor's checks; others may be readable to the read-only role alone
 _PROBLEMS_TOLD = 3  # in a verdict's sentence; the evidence has them all
@@ -154,13 +157,6 @@ def held_mode(report: Mapping[str, Any]) -> str:
     return (fleet.mode_named(plan.load().modes, held.pop()) or "") if len(held) == 1 else ""
 
 
-def flags_of_mode(name: str) -> str:
-    """The flags of a mode as the machine script takes them."""
-    from cutover import plan
-
-    return fleet.triple(plan.load().modes[name].flags)
-
-
 def rollback_record(
     hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], what: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -233,13 +229,6 @@ def rollback_objective_seconds(_scenario: str) -> int:
     return plan.load().rollback.objective_seconds
 
 
-def drill_downloads(_deployment: str) -> int:
-    """How many certificates are downloaded after a drill."""
-    from cutover import plan
-
-    return plan.load().rollback.drill_downloads
-
-
 def data_tool_interval_seconds(tool: str) -> int:
     """How long after its last start the timer of `sweep`, `check` or `daily` starts it again, in seconds."""
     from cutover import plan
@@ -247,6 +236,24 @@ def data_tool_interval_seconds(tool: str) -> int:
     tools = plan.load().data_tools
     hours = {"check": tools.check.interval_hours, "daily": tools.daily.interval_hours}
     return {"sweep": tools.sweep.interval_seconds, **{name: each * 3600 for name, each in hours.items()}}[tool]
+
+
+def watcher_health_url(deployment: Deployment) -> str:
+    """Where the watcher of a deployment's automatic rollback says how it is, on the machine on which it runs."""
+    from cutover import plan
+    from cutover.watcher import health
+
+    return f"http://{health.HOST}:{plan.load().auto_rollback.health_ports[deployment]}{health.PATH}"
+
+
+def watcher_fingerprint(_deployment: Deployment) -> str:
+    """A digest of what a watcher takes over when it starts, the table and the code: another one asks for a restart."""
+    from cutover import plan
+
+    digest = hashlib.sha256(plan.load().model_dump_json().encode())
+    for source in sorted(Path(plan.__file__).parent.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def up_to(items: Sequence[str], last: str) -> list[str]:
@@ -310,12 +317,10 @@ class FilterModule:
             "disagreements": disagreements,
             "doctor_problems": doctor_problems,
             "environment_file_problem": environment_file_problem,
-            "drill_downloads": drill_downloads,
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
             "fallbacks_of": fallbacks_of,
             "first_complaint": first_complaint,
-            "flags_of_mode": flags_of_mode,
             "gate_step": gate_step,
             "held_mode": held_mode,
             "inventory_problem": fleet.inventory_problem,
@@ -342,6 +347,8 @@ class FilterModule:
             "up_to": up_to,
             "uwsgi_problem": uwsgi_problem,
             "unknown_workers": fleet.unknown_workers,
+            "watcher_fingerprint": watcher_fingerprint,
+            "watcher_health_url": watcher_health_url,
             "without_copies": without_copies,
             "worker_of": fleet.worker_of,
             "workers_on": fleet.workers_on,

@@ -26,7 +26,19 @@ if TYPE_CHECKING:
 
     from cutover.settings import Settings
 
-__all__ = ["KINDS", "Control", "ControlState", "Kind", "Run", "StateError", "batch_rows", "instruct", "running"]
+__all__ = [
+    "KINDS",
+    "Control",
+    "ControlState",
+    "Kind",
+    "Run",
+    "StateError",
+    "batch_rows",
+    "instruct",
+    "read_document",
+    "running",
+    "write_document",
+]
 
 Kind = Literal["backfill", "sweep"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -116,20 +128,20 @@ class Control:
         self._paused_at: float | None = None
 
     def __enter__(self) -> Self:
-        _write(_control_path(self._directory, self._run.kind), self._told)
-        _write(_run_path(self._directory, self._run.kind), self._run)
+        write_document(_control_path(self._directory, self._run.kind), self._told)
+        write_document(_run_path(self._directory, self._run.kind), self._run)
         return self
 
     def __exit__(self, *_: object) -> None:
         path = _run_path(self._directory, self._run.kind)
-        last = _read(path, Run)
+        last = read_document(path, Run)
         if last is not None and last.identity == self._run.identity:  # else a later run has taken the files over
             path.unlink(missing_ok=True)
             _control_path(self._directory, self._run.kind).unlink(missing_ok=True)
 
     def state(self) -> ControlState:
         """What the run has been told up to now; SettingsError if the file was changed by hand and cannot be read."""
-        told = _read(_control_path(self._directory, self._run.kind), ControlState)
+        told = read_document(_control_path(self._directory, self._run.kind), ControlState)
         if told is not None and told.run == self._run.identity:
             self._told = told
         return self._told
@@ -202,7 +214,7 @@ class Control:
         run = self._run.model_copy(update=changed)
         if run != self._run:
             self._run = run
-            _write(_run_path(self._directory, run.kind), run)
+            write_document(_run_path(self._directory, run.kind), run)
 
 
 def batch_rows(wanted: int, max_rate: float | None) -> int:
@@ -216,17 +228,17 @@ def running(settings: Settings, kind: Kind) -> Run | None:
     Raises:
         SettingsError: its file was changed by hand and cannot be read.
     """
-    return _read(_run_path(settings.state_directory, kind), Run)
+    return read_document(_run_path(settings.state_directory, kind), Run)
 
 
 def instruct(settings: Settings, run: Run, **changed: bool | float | None) -> ControlState:
     """Changes what `run` has been told; the names are those of ControlState. StateError if it cannot be written."""
     path = _control_path(settings.state_directory, run.kind)
-    told = _read(path, ControlState)
+    told = read_document(path, ControlState)
     if told is None or told.run != run.identity:
         told = ControlState(run=run.identity)
     told = told.model_copy(update=changed)
-    _write(path, told)
+    write_document(path, told)
     return told
 
 
@@ -247,7 +259,12 @@ def _control_path(directory: Path, kind: Kind) -> Path:
     return directory / f"control-{kind}.json"
 
 
-def _read(path: Path, model: type[Document]) -> Document | None:
+def read_document(path: Path, model: type[Document]) -> Document | None:
+    """What `write_document` wrote, None if there is no such file.
+
+    Raises:
+        SettingsError: it is something else.
+    """
     try:
         return model.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -256,8 +273,8 @@ def _read(path: Path, model: type[Document]) -> Document | None:
         raise SettingsError(f"{path}: is not what a run wrote ({error.errors()[0]['msg']}): remove it") from error
 
 
-def _write(path: Path, document: BaseModel) -> None:
-    """Replaces the file in one step; whoever reads it sees the old one or the new one."""
+def write_document(path: Path, document: BaseModel) -> None:
+    """Replaces the file in one step; whoever reads it sees the old one or the new one. StateError if it cannot."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

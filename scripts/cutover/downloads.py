@@ -52,16 +52,18 @@ class Failure:
 
 @dataclass
 class Downloads:
-    """All downloads of a run; `wanted` are the kinds of which there must be one."""
+    """All downloads of a run; `wanted` are the kinds of which there must be one, `ids` all that were asked for."""
 
     wanted: frozenset[str]
     counts: dict[str, Counts] = field(default_factory=lambda: {kind: Counts() for kind in KINDS})
     failures: list[Failure] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
 
     def add(self, row: Certificate, milliseconds: float | None, failure: Failure | None) -> None:
         """Counts a download; without an answer it took no time."""
         counts = self.counts[_kind(row)]
         counts.asked += 1
+        self.ids.append(row.id)
         if milliseconds is not None:
             counts.slowest_ms = max(counts.slowest_ms or 0.0, milliseconds)
         if failure is None:
@@ -84,7 +86,7 @@ class Downloads:
     def document(self) -> dict[str, Any]:
         """The JSON document."""
         counts = {kind: asdict(counted) for kind, counted in self.counts.items()}
-        return {**counts, "failures": [asdict(failure) for failure in self.failures]}
+        return {**counts, "ids": self.ids, "failures": [asdict(failure) for failure in self.failures]}
 
     def lines(self) -> Iterator[str]:
         """The same for people."""

@@ -353,4 +353,6 @@ def _why_not_done(report: Mapping[str, Any], output: str) -> str:
         for flags, names in running.items()
     ]
     said = [line.strip() for line in output.splitlines() if line.strip() and not line.lstrip().startswith("{")]
+    if not running and any("password is required" in line for line in said):
+        return "sudo asks for a password: run `sudo deltacrown-s3-rollback <scenario>` there, then allow NOPASSWD"
     return "; ".join([*workers, *said[-3:]]) or "it printed nothing"

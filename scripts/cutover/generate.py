@@ -11,6 +11,7 @@ from cutover import names
 from cutover.alarm_table import HOUR
 from cutover.alarms.scenario import Described, Event, Expectations, Phase, Scenario, SentAt, StateAt
 from cutover.exit_codes import CommandError
+from cutover.watcher import health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,6 +112,14 @@ def _incidents_table(plan: plan_module.Plan) -> str:
 def _contacts_table(plan: plan_module.Plan) -> str:
     rows = [[each.role, each.contact, ", ".join(each.receives), each.escalation] for each in plan.contacts]
     return _markdown(["who", "contact", "is mailed what is", "escalation"], rows)
+
+
+def _watchers_table(plan: plan_module.Plan) -> str:
+    rows = [
+        [each, f"`cutover-watcher-{each}.service`", f"`curl {health.HOST}:{port}{health.PATH}`"]
+        for each, port in plan.auto_rollback.health_ports.items()
+    ]
+    return _markdown(["deployment", "service", "how it is, and what it did last"], rows)
 
 
 def _alarm_sections(plan: plan_module.Plan) -> str:
@@ -219,6 +228,7 @@ _PARTS = [
     ),
     _markdown_part("ops/runbook.md", "modes", _modes_table),
     _markdown_part("ops/runbook.md", "scenarios", _scenarios_table),
+    _markdown_part("ops/runbook.md", "watchers", _watchers_table),
     _markdown_part("ops/runbook.md", "steps", _steps_table),
     _markdown_part("ops/runbook.md", "incidents", _incidents_table),
     _markdown_part("ops/runbook.md", "contacts", _contacts_table),

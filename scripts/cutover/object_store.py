@@ -56,6 +56,8 @@ _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefre
 _REFUSED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
 # botocore renews a role's credentials ten minutes before they end; whoever keeps a copy must ask more often.
 CREDENTIALS_SECONDS = 600
+# By botocore's defaults an STS that does not answer would keep a step, or the automatic rollback, for three minutes.
+STS = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"})
 RETRY_SECONDS = 60  # how long one request is tried again while S3 answers 5xx or not at all
 
 
@@ -115,6 +117,7 @@ def role_session(region: str | None, role_arn: str | None) -> boto3.Session:
     if role_arn is None:
         return boto3.Session(botocore_session=own, region_name=region)
     own.set_config_variable("region", region)
+    own.set_default_client_config(STS)
     source = own.get_credentials()
     if source is None:
         raise ObjectStoreError(f"{role_arn} cannot be assumed: {_NO_CREDENTIALS}", "s3_denied")

@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from cutover.alarm_table import Alarm, Bound, Budget, Count, Incident, Severity, Silence, Table, Telemetry
+from cutover.auto_rollback_table import AutoRollback  # noqa: TC001 - pydantic reads the annotation
 from cutover.data_tool_table import DataTools  # noqa: TC001 - pydantic reads the annotation
 from cutover.exit_codes import CommandError
 from cutover.preflight_table import Preflight  # noqa: TC001 - pydantic reads the annotation
@@ -163,6 +164,8 @@ class Rollback(Table):
 
     objective_seconds: Annotated[int, Field(gt=0)]
     drill_downloads: Annotated[int, Field(gt=0)]
+    drill_silence_seconds: Annotated[int, Field(ge=60, multiple_of=60)]
+    drill_sweep_seconds: Annotated[int, Field(gt=0)]
 
 
 class Contact(Table):
@@ -224,6 +227,7 @@ class Plan(Table):
     reported: dict[str, str]
     service_levels: dict[str, ServiceLevel]
     rollback_triggers: dict[str, RollbackTrigger]
+    auto_rollback: AutoRollback
     telemetry: Telemetry
     alarms: dict[str, Alarm]
     incidents: dict[str, Incident]
@@ -283,6 +287,17 @@ class Plan(Table):
         return self
 
     @model_validator(mode="after")
+    def _triggers_name_their_emergency(self) -> Self:
+        for name, alarm in self.alarms.items():
+            scenario = self.rollback_triggers[alarm.trigger].scenario if alarm.trigger else None
+            emergency = "ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario="
+            if scenario is not None and alarm.next != f"{emergency}{scenario}":
+                raise ValueError(f"alarms.{name}: next must be the trigger's own emergency, {emergency}{scenario}")
+        if unknown := set(self.auto_rollback.needs_ok) - set(self.alarms):
+            raise ValueError(f"auto_rollback.needs_ok: no alarm is called {', '.join(sorted(unknown))}")
+        return self
+
+    @model_validator(mode="after")
     def _something_counts_where_data_may_lack(self) -> Self:
         for name, alarm in self.alarms.items():
             if alarm.may_lack_data and (alarm.companion is None or self.alarms[alarm.companion].may_lack_data):
@@ -306,6 +321,12 @@ class Plan(Table):
     def _flags_in_their_order(self) -> Self:
         if tuple(self.flags) != get_args(FlagName):
             raise ValueError(f"flags: they must be {', '.join(get_args(FlagName))}, in this order")
+        return self
+
+    @model_validator(mode="after")
+    def _silence_of_a_drill_can_be_written(self) -> Self:
+        if self.rollback.drill_silence_seconds > self.silence.maximum_seconds:
+            raise ValueError("rollback.drill_silence_seconds is longer than silence.maximum_seconds")
         return self
 
     @model_validator(mode="after")
@@ -383,4 +404,4 @@ def load(path: Path | None = None) -> Plan:
 
 @cache
 def _validated(text: str) -> Plan:
-    return Plan.model_validate(yaml.safe_load(text))
+    return Plan.model_validate(yaml.load(text, yaml.CSafeLoader))

@@ -70,7 +70,7 @@ def reads(storage: Document, site: Document) -> Measures:
     """Step 4: what the storage class did in a process of its own, and what the running workers answered."""
     migrated, others = storage["migrated"], storage["unmigrated"]
     from_s3 = min(migrated["from_s3"], migrated["equal"]) + site["migrated"]["equal"]
-    from_local = min(others["from_local"], others["equal"], others["asked"] - others["signed"])
+    from_local = _from_local(others)
     return {
         "migrated_from_s3": _share(from_s3, _both(migrated["asked"], site["migrated"]["asked"])),
         "others_from_local": _share(
@@ -79,6 +79,11 @@ def reads(storage: Document, site: Document) -> Measures:
         "presigned_url_answers": _share(storage["answers"]["ok"], storage["answers"]["asked"]),
         "presigned_url_p95": _signing(storage),
     }
+
+
+def _from_local(others: Mapping[str, int]) -> int:
+    """How many rows without a mark were read from local files, as they were issued, and not signed."""
+    return min(others["from_local"], others["equal"], others["asked"] - others["signed"])
 
 
 def _both(first: int, second: int) -> int:
@@ -137,6 +142,22 @@ def shadow_reads(shadow: Document) -> Measures:
     """Step 8, before anybody is switched: what a worker would read from S3."""
     migrated = shadow["migrated"]
     return {"shadow_reads_equal": _share(min(migrated["from_s3"], migrated["equal"]), migrated["asked"])}
+
+
+def returning_readers(shadow: Document) -> Measures:
+    """A drill, before readers return: what a worker would read, by the criteria of whichever step first let them.
+
+    After the backfill every row is marked, as a rule; then there are no others to read.
+    """
+    others, answers = shadow["unmigrated"], shadow["answers"]
+    from_s3 = shadow_reads(shadow)["shadow_reads_equal"]
+    return {
+        "shadow_reads_equal": from_s3,
+        "migrated_from_s3": from_s3,
+        "presigned_url_answers": _share(answers["ok"], answers["asked"]),
+        "presigned_url_p95": _signing(shadow),
+        **({"others_from_local": _share(_from_local(others), others["asked"])} if others["asked"] else {}),
+    }
 
 
 def read_switch(shadow: Document, storage: Document, downloads: Sequence[Document], copies: Document) -> Measures:
@@ -216,6 +237,7 @@ MEASURES: Mapping[str, Callable[..., Measures]] = {
     "read_switch": read_switch,
     "reads": reads,
     "retirement": retirement,
+    "returning_readers": returning_readers,
     "sample": sample,
     "week": week,
     "shadow_reads": shadow_reads,

@@ -102,20 +102,22 @@ def of_rollback(machines: Sequence[Mapping[str, Any]], what: Mapping[str, Any]) 
 
     Args:
         machines: their variables, with the answer of the machine script.
-        what: kind, deployment, scenario, and the seconds from keypress to proof.
+        what: kind, deployment, scenario, and the seconds from keypress to proof; of a drill also what it measured, the
+            further `criteria`, and why it failed after that proof (`failure`, empty if it did not).
     """
     report = fleet.rollback_report(machines)
     seconds, objective = float(what["seconds"]), plan.load().rollback.objective_seconds
     proven = bool(report["proven"]) and not report["failed"]
+    failure, further = str(what.get("failure", "")), what.get("criteria", [])
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
-        **what,
+        **{key: value for key, value in what.items() if key != "failure"},
         "seconds": seconds,
         "mode": next((str(machine["drill_from"]) for machine in machines if "drill_from" in machine), ""),
         "who": f"{getpass.getuser()}@{socket.gethostname()}",
         "ended_at": now,
-        "verdict": "PASS" if proven and seconds <= objective else "FAIL",
-        "message": "; ".join([*report["lines"], *report["failed"]]),
+        "verdict": "PASS" if proven and seconds <= objective and not failure else "FAIL",
+        "message": "; ".join([*filter(None, [failure]), *report["lines"], *report["failed"]]),
         "criteria": [
             {
                 "criterion": "seconds_to_proof",
@@ -123,6 +125,7 @@ def of_rollback(machines: Sequence[Mapping[str, Any]], what: Mapping[str, Any]) 
                 "measured": seconds,
                 "samples": report["proven"],
                 "verdict": "PASS" if proven and seconds <= objective else "FAIL",
-            }
+            },
+            *further,
         ],
     }

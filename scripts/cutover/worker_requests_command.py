@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -27,7 +28,6 @@ from cutover.uwsgi_client import UwsgiClient
 
 if TYPE_CHECKING:
     import argparse
-    import threading
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cutover.uwsgi_client import UwsgiAnswer
@@ -248,15 +248,20 @@ def _all(
     concurrency: int,
     stopping: threading.Event,
 ) -> Requests:
-    """Makes the calls, so many at once; once told to stop it begins no more, and waits for those under way."""
+    """Makes the calls, so many at once; once told to stop it begins no more, and waits for those under way.
+
+    Nor does it begin any after one without an answer: a worker that hangs would hold each of the others as long.
+    """
+    silent = threading.Event()
 
     def attempt(number: int) -> tuple[float, _Result] | None:
-        if stopping.is_set():
+        if stopping.is_set() or silent.is_set():
             return None
         started = time.monotonic()
         try:
             result = call(client, number)
         except NoAnswerError as error:
+            silent.set()
             result = _Result(failure=Failure(None, str(error)))
         return time.monotonic() - started, result
 
@@ -273,6 +278,8 @@ def _all(
                 found.ids.append(result.id)
             if result.failure is not None:
                 found.failures.append(result.failure)
+    if silent.is_set() and (unsent := found.asked - len(found.seconds)):
+        found.failures.append(Failure(None, f"{unsent} more were not sent, because the worker gives no answer"))
     return found
 
 

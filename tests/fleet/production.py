@@ -216,16 +216,16 @@ def drill(deployment: str, mode: str) -> dict[str, object]:
 
 
 @contextmanager
-def reads_denied(lab: Lab) -> Iterator[None]:
-    """Takes s3:GetObject from the workers' role during the block: each read falls back to the local copy."""
+def reads_denied(lab: Lab, role: str = PRODUCTION.role) -> Iterator[None]:
+    """Takes s3:GetObject from a deployment's workers during the block: each read falls back to the local copy."""
     iam = lab.aws.iam()
-    policy = iam.get_role_policy(RoleName=PRODUCTION.role, PolicyName=POLICY)["PolicyDocument"]
+    policy = iam.get_role_policy(RoleName=role, PolicyName=POLICY)["PolicyDocument"]
     denied = json.dumps(policy).replace('"s3:GetObject"', '"s3:GetObjectTagging"')
-    iam.put_role_policy(RoleName=PRODUCTION.role, PolicyName=POLICY, PolicyDocument=denied)
+    iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=denied)
     try:
         yield
     finally:
-        iam.put_role_policy(RoleName=PRODUCTION.role, PolicyName=POLICY, PolicyDocument=json.dumps(policy))
+        iam.put_role_policy(RoleName=role, PolicyName=POLICY, PolicyDocument=json.dumps(policy))
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def prepared(lab: Lab, copies: Path) -> Iterator[Staging]:
     flags = ",".join(str(bool(before[name])).lower() for name in ("dual_write", "read_primary", "backfill"))
     local, dual_write = (fleet.triple(plan.load().modes[mode].flags) for mode in ("local", "dual-write"))
     deployed_site.flip(lab, MACHINE, local)
-    _issue(lab)
+    issue_missing(lab)
     # What a killed run of these tests left is no chain that anybody wants back.
     staging.sudo(f"if test -e {kept}; then rm -rf {EVIDENCE}; elif test -e {EVIDENCE}; then mv {EVIDENCE} {kept}; fi")
     forget_copies(lab)
@@ -196,7 +196,7 @@ def prepared(lab: Lab, copies: Path) -> Iterator[Staging]:
         deployed_site.flip(lab, MACHINE, flags)
 
 
-def _issue(lab: Lab) -> None:
+def issue_missing(lab: Lab) -> None:
     """Issues what is missing of the certificates, and makes all of them older than the sweep looks back."""
     missing = CERTIFICATES - len(data_acts.certificates(lab, ""))
     if missing <= 0:

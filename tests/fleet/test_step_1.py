@@ -9,7 +9,7 @@ import pytest
 
 from cutover import fleet
 from rehearsal import paging, playbook
-from tests.fleet.staging import Staging
+from tests.fleet.staging import Staging, issue_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,7 @@ BROKEN_WORKER = "/etc/systemd/system/deltacrown-uwsgi@worker2.service.d/99-broke
 @pytest.fixture
 def staging(deployed: Lab, tmp_path: Path) -> Iterator[Lab]:
     """Staging in mode local with quiet alarms, and in mode local again afterwards."""
+    issue_missing(deployed)
     Staging(deployed, tmp_path).wait_for_alarms(1)
     yield deployed
     deployed.run("staging1", ["sudo", "deltacrown-s3-rollback"])

@@ -100,7 +100,10 @@ def test_dead_worker_is_returned_too() -> None:
             "web1 cannot be reached (Connection timed out during banner exchange)",
         ),
         ({"stdout": ""}, "web1: it printed nothing"),
-        ({"stdout": "sudo: a password is required"}, "web1: sudo: a password is required"),
+        (
+            {"stdout": "sudo: a password is required"},
+            "web1: sudo asks for a password: run `sudo deltacrown-s3-rollback <scenario>` there, then allow NOPASSWD",
+        ),
         (
             {"stdout": json.dumps({"machine": "web1", "done": True, "seconds": 1, "failed": []})},
             "web1: it printed nothing",

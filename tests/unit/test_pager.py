@@ -84,8 +84,10 @@ def test_real_sns_confirms_and_pages(stand_in: AwsStandIn, settings: pager.Setti
     while sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SubscriptionsConfirmed"] != "1":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    sns.publish(TopicArn=topic, Message=json.dumps({"AlarmName": ALARM, "NewStateValue": "ALARM"}))
+    told = {"AlarmName": ALARM, "NewStateValue": "ALARM", "AlarmDescription": "Next: do this"}
+    sns.publish(TopicArn=topic, Message=json.dumps(told))
     (incident,) = wait_for(settings, 1)
+    assert incident["description"] == "Next: do this"
     assert incident["alarm"] == ALARM
     assert incident["resolved"] is None
 

@@ -93,6 +93,8 @@ def test_pages_go_to_the_on_call_and_each_severity_to_somebody() -> None:
         (lambda d: d["service_levels"]["save_fail"].update({"measure": "save_fial"}), "save_fail: measure 'save_fial'"),
         (lambda d: d.update({"flags": dict(reversed(d["flags"].items()))}), "in this order"),
         (lambda d: d["rollback"].pop("objective_seconds"), "rollback.objective_seconds"),
+        (lambda d: d["rollback"].update({"drill_silence_seconds": 7260}), "longer than silence.maximum_seconds"),
+        (lambda d: d["rollback"].update({"drill_silence_seconds": 90}), "rollback.drill_silence_seconds"),
         (
             lambda d: d["alarms"]["no-telemetry"].update({"level": "save_fail"}),
             "exactly one of level, trigger",

@@ -134,6 +134,32 @@ def test_reads(documents: dict[str, Any], refused: dict[str, Verdict]) -> None:
     ("changed", "refused"),
     [
         ({}, {}),
+        ({"migrated": {"from_s3": 99}}, {"migrated_from_s3": Verdict.FAIL}),
+        ({"migrated": {"equal": 99}}, {"migrated_from_s3": Verdict.FAIL}),
+        ({"unmigrated": {"from_local": 99}}, {"others_from_local": Verdict.FAIL}),
+        ({"answers": {"ok": 4}}, {"presigned_url_answers": Verdict.FAIL}),
+        ({"answers": {"asked": 0, "ok": 0}}, {"presigned_url_answers": Verdict.INCONCLUSIVE}),
+        ({"sign_ms": [1.0] * 94 + [100.0] * 6}, {"presigned_url_p95": Verdict.FAIL}),
+        ({"sign_ms": [1.0] * 59}, {"presigned_url_p95": Verdict.INCONCLUSIVE}),
+        ({"migrated": {"asked": 0, "from_s3": 0, "equal": 0}}, {"migrated_from_s3": Verdict.INCONCLUSIVE}),
+    ],
+)
+def test_returning_readers(changed: dict[str, Any], refused: dict[str, Verdict]) -> None:
+    """After a drill nobody reads from S3 what step 4 would not let them read."""
+    expected = dict.fromkeys(TABLE.steps[4].criteria, Verdict.PASS) | refused
+    assert verdicts(4, "returning_readers", shadow=storage(**changed)) == expected
+
+
+def test_returning_readers_need_no_row_without_a_mark() -> None:
+    """After the backfill there is none, and a drill that wants one would never pass again."""
+    unmigrated = {"asked": 0, "from_local": 0, "equal": 0, "signed": 0}
+    assert "others_from_local" not in step_measures.returning_readers(storage(unmigrated=unmigrated))
+
+
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({}, {}),
         ({"missing": ["a"], "orphaned": ["b"]}, {"keys_agree": Verdict.FAIL}),  # N = N
         ({"unmarked_present": ["a"]}, {"keys_agree": Verdict.FAIL}),
         ({"left_out": {"missing": 1}}, {"keys_agree": Verdict.FAIL}),

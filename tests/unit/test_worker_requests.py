@@ -255,6 +255,15 @@ def test_an_answer_that_breaks_off_is_no_upload(
     assert "whether the certificate was issued is not known" in found.document["failures"][0]["detail"]
 
 
+def test_nothing_more_is_sent_to_a_worker_that_does_not_answer(tmp_path: Path, ask: Callable[..., Said]) -> None:
+    """Twenty requests of thirty seconds each would hold a step for ten minutes, to learn the same again."""
+    path = tmp_path / "worker1.sock"
+    with listening(path, broken_worker(lambda connection: connection.close())):
+        found = ask("issue", path, "--count", "3")
+    assert (found.code, found.document["done"], len(found.document["seconds"])) == (ExitCode.FAILED, 0, 1)
+    assert found.document["failures"][-1]["detail"].startswith("2 more were not sent")
+
+
 def test_variables_that_do_not_fit_are_refused() -> None:
     """A size that wraps round makes one request's end another's beginning."""
     assert uwsgi_client.packet({"A": "ü"}) == b"\x00\x07\x00\x00\x01\x00A\x02\x00\xc3\xbc"

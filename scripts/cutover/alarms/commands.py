@@ -86,8 +86,9 @@ def _register_pages(subcommands: Subparsers) -> None:
         "pages",
         help="which incidents of a deployment told somebody, and when, as CloudWatch's history has it",
         description="Lists when an incident went to ALARM and acted: it paged (critical) or warned. What a silence "
-        "kept back told nobody, and is not listed. CloudWatch keeps 30 days. Needs cloudwatch:DescribeAlarmHistory, "
-        "which the read-only role has. Exit 0: here they are, none included; 4: CloudWatch could not be asked.",
+        "kept back told nobody, and is not listed. CloudWatch keeps two weeks for sure. Needs "
+        "cloudwatch:DescribeAlarmHistory, which the read-only role has. Exit 0: here they are, none included; "
+        "4: CloudWatch could not be asked.",
         epilog="example: cutover alarms pages --deployment staging --since 2026-11-24T10:00:00Z",
     )
     _add_cloudwatch(parser)

@@ -29,7 +29,18 @@ if TYPE_CHECKING:
 
     from cutover.plan import Deployment, Plan
 
-__all__ = ["LiveAlarm", "LiveAlarmsError", "States", "ask", "asking", "judge", "run", "states"]
+__all__ = [
+    "LiveAlarm",
+    "LiveAlarmsError",
+    "States",
+    "ask",
+    "asking",
+    "connect",
+    "explained",
+    "judge",
+    "run",
+    "states",
+]
 
 ABSENT = "ABSENT"  # beside CloudWatch's own OK, ALARM and INSUFFICIENT_DATA
 # Each step waits for this answer; an endpoint that does not give it is named within half a minute.
@@ -175,16 +186,41 @@ def asking(options: argparse.Namespace, action: str) -> Iterator[CloudWatchClien
         AlarmError: no region is set.
         LiveAlarmsError, ObjectStoreError: CloudWatch, or the role's credentials, could not be asked for.
     """
+    with explained(options.deployment, action):
+        yield connect(options)
+
+
+def connect(options: argparse.Namespace) -> CloudWatchClient:
+    """CloudWatch, for whoever asks it again and again, each time within `explained`.
+
+    Args:
+        options: as those of `ask`.
+
+    Raises:
+        SettingsError: the environment file cannot be read.
+        ClientError, BotoCoreError: no region is set, or the role's credentials could not be asked for.
+    """
     settings.adopt(options.env_file)
     region = getattr(options, "region", None) or next(
         filter(None, map(os.environ.get, ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_S3_REGION_NAME"))), None
     )
+    return object_store.role_session(region, options.role_arn).client("cloudwatch", config=CLIENT)
+
+
+@contextmanager
+def explained(deployment: Deployment, action: str) -> Iterator[None]:
+    """What AWS's library raises within the block, as one sentence that says what to do.
+
+    Raises:
+        AlarmError: no region is set.
+        LiveAlarmsError: CloudWatch could not be asked for.
+    """
     try:
-        yield object_store.role_session(region, options.role_arn).client("cloudwatch", config=CLIENT)
+        yield
     except NoRegionError as error:
         raise AlarmError("no region is set: give --region, or set AWS_REGION") from error
     except (ClientError, BotoCoreError) as error:
-        raise LiveAlarmsError(_sentence(options.deployment, action, error)) from error
+        raise LiveAlarmsError(_sentence(deployment, action, error)) from error
 
 
 def _show(judged: Sequence[LiveAlarm], verdict: Verdict, *, as_json: bool) -> None:

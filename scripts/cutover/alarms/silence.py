@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
 from cutover import names, plan
 from cutover.alarms.errors import AlarmError
+from cutover.alarms.live import CLIENT
 from cutover.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
     if options.minutes is not None:
         check(table, options.minutes, options.reason)
     try:
-        client = boto3.Session().client("cloudwatch", region_name=options.region)
+        client = boto3.Session().client("cloudwatch", region_name=options.region, config=CLIENT)
         silencer = Silencer(client, table, options.deployment)
         if options.minutes is not None:
             planned = silencer.planned(options.minutes, options.reason)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from cutover.plan import Deployment
     from cutover.status.sites import Machine, Site
 
-__all__ = ["Answer", "Task", "ask", "tasks"]
+__all__ = ["SSH_FAILED", "Answer", "Said", "Task", "ask", "said", "tasks"]
 
 # A connection that dies is noticed by ssh within ten seconds; this ends one whose machine still answers while what was
 # asked there does not (a disk that hangs).
 ANSWER_SECONDS = 15.0
-_SSH_FAILED = 255
+SSH_FAILED = 255  # ssh's own exit code, where it is not that of the command
 _SCRIPT = "sudo -n deltacrown-s3-rollback --status"
 _CUTOVER = "/usr/local/bin/cutover"
 _FLAGS = ("dual_write", "read_primary", "backfill")
@@ -48,6 +48,15 @@ class Task:
             if given.get("readonly_role_arn"):
                 here += ["--role-arn", str(given["readonly_role_arn"])]
         return "; ".join(([_SCRIPT] if self.workers else []) + [shlex.join(here)])
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a machine's shell printed on each way, and what ssh returned."""
+
+    output: str
+    errors: str
+    code: int
 
 
 @dataclass(frozen=True)
@@ -90,22 +99,24 @@ def ask(wanted: Sequence[Task], seconds: float = ANSWER_SECONDS) -> Callable[[],
     return lambda: {answer.machine: answer for answer in (each.result() for each in answers)}
 
 
-def _ask(task: Task, seconds: float) -> Answer:
-    name, address = task.machine.name, task.machine.address
+def said(machine: Machine, command: str, seconds: float) -> Said | str:
+    """What a machine's shell says to a command; one sentence if it gives no answer in so many seconds."""
     try:
-        said = subprocess.run(
-            task.machine.ssh(task.command),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
+        done = subprocess.run(
+            machine.ssh(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return Answer(name, f"{name} ({address}) did not answer within {seconds:g} s", data_of=task.data_of)
+        return f"{machine.name} ({machine.address}) did not answer within {seconds:g} s"
     except OSError as error:
-        return Answer(name, f"{name}: ssh cannot be started here ({error.strerror})", data_of=task.data_of)
-    output, errors = (text.decode(errors="replace") for text in (said.stdout, said.stderr))
-    return judged(task, output, errors, said.returncode)
+        return f"{machine.name}: ssh cannot be started here ({error.strerror})"
+    return Said(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode)
+
+
+def _ask(task: Task, seconds: float) -> Answer:
+    heard = said(task.machine, task.command, seconds)
+    if isinstance(heard, str):
+        return Answer(task.machine.name, heard, data_of=task.data_of)
+    return judged(task, heard.output, heard.errors, heard.code)
 
 
 def judged(task: Task, output: str, errors: str, code: int) -> Answer:
@@ -116,7 +127,7 @@ def judged(task: Task, output: str, errors: str, code: int) -> Answer:
     here = here if _told_here(here) else None
     lines = (errors.strip() or output.strip()).splitlines() or ["nothing"]
     here_problem = "" if here else f"{name}: cutover status-here says: {lines[-1]}; ansible-playbook prepare-hosts.yml"
-    if code == _SSH_FAILED and here is None and "failed" not in report:
+    if code == SSH_FAILED and here is None and "failed" not in report:
         return Answer(name, f"{name} ({address}) cannot be reached: {lines[-1]}", data_of=task.data_of)
     if not task.workers:
         return Answer(name, here_problem, here=here, data_of=task.data_of)

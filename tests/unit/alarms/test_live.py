@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 import json
+import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from cutover import cli, names, plan
+from cutover import cli, names, object_store, plan
 from cutover.alarms import live
 from cutover.exit_codes import CommandError
 from rehearsal import monitoring_stand_in
@@ -292,3 +295,18 @@ def test_an_incident_that_only_left_out_alarms_explain_is_left_out() -> None:
     assert not all(alarm.ok for alarm in live.judge(TABLE, "production", found, 3))
     found[names.alarm("production", "upload-p95")] = ("ALARM", None)
     assert degraded in {alarm.name for alarm in live.judge(TABLE, "production", found, 2) if not alarm.ok}
+
+
+@pytest.mark.usefixtures("cloudwatch")
+def test_an_sts_that_does_not_answer_keeps_nobody_for_minutes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By botocore's defaults it is three minutes, in which the watcher of the automatic rollback sees nothing."""
+    monkeypatch.setattr(object_store, "STS", object_store.STS.merge(Config(read_timeout=0.2)))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"http://127.0.0.1:{mute.getsockname()[1]}")
+        began = time.monotonic()
+        arn = "arn:aws:iam::000000000000:role/reader"
+        assert cli.main(["alarms", "live", "--deployment", "production", "--role-arn", arn]) == 4
+    assert time.monotonic() - began < 20
+    assert "cannot be assumed (sts:AssumeRole): Read timeout" in capsys.readouterr().err

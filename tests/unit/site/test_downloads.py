@@ -140,6 +140,7 @@ def test_both_kinds_are_downloaded_as_bytes(served: str, issue: Any, monkeypatch
     issue(migrated=False, file_pdf="")
     found = download(monkeypatch, served, "--migrated", "10", "--unmigrated", "1", code=0)
     slowest = found["migrated"].pop("slowest_ms"), found["unmigrated"].pop("slowest_ms")
+    assert len(set(found.pop("ids"))) == 4
     assert found == {
         "migrated": {"asked": 3, "equal": 3, "not_found": 0, "failed": 0},
         "unmigrated": {"asked": 1, "equal": 1, "not_found": 0, "failed": 0},
