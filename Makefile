@@ -40,7 +40,7 @@ test-fleet: setup  ## Tests on booted machines (pytest-testinfra)
 faults: setup  ## The long fault runs: production steps with a part broken, 50 kills of a backfill, outages (some 25 minutes)
 	pytest tests/faults
 
-bench: setup  ## Speed and memory of the data tools against s5cmd, rclone, aws s3 sync (BENCH="--only marks --quick" looks shortly)
+bench: setup  ## Data tools against s5cmd, rclone, aws s3 sync; the emergency against ssh (BENCH="--only marks --quick" looks shortly)
 	@ops/toolchain/benchmarks.sh
 	@python -m tests.benchmarks $(BENCH)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -56,6 +57,10 @@ class StartedPlaybook:
 
     def kill(self) -> PlaybookRun:
         """A control machine that dies: nothing of it gets a chance to say goodbye."""
+        os.kill(self.process.pid, signal.SIGSTOP)  # it starts nothing more
+        for pid in _descendants(self.process.pid):  # Ansible's workers have sessions of their own
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         os.killpg(self.process.pid, signal.SIGKILL)
         return self.wait()
 
@@ -96,6 +101,15 @@ def run(playbook: str, *arguments: str, log_directory: Path) -> PlaybookRun:
         subprocess.TimeoutExpired: the playbook did not end in time; it was ended.
     """
     return start(playbook, *arguments, log_directory=log_directory).wait()
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and theirs."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:  # it has just ended
+        return []
+    return [each for child in children for each in (child, *_descendants(child))]
 
 
 def _log(playbook: str, directory: Path) -> Path:

@@ -298,7 +298,7 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             continue
         if result.get("unreachable"):
             lines.append(f"{name}: UNREACHABLE, its state is unknown")
-            failed.append(f"{name} cannot be reached")
+            failed.append(f"{name} cannot be reached{_why_unreachable(result)}")
             continue
         report = machine_report(result.get("stdout", ""))
         count = sum(process["proven"] for process in report["processes"])
@@ -307,9 +307,10 @@ def rollback_report(machines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         fenced = ", FENCED" if report.get("fenced") else ""
         lines.append(
             f"{name}: {'done' if done else 'NOT DONE'}, {count} of {len(report['processes'])} processes proven"
-            f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}{fenced}"
+            f" in {report.get('seconds', '?')} s, epoch {report.get('epoch', '?')}{fenced}{_kept(report)}"
             f"{'; stopped ' + ', '.join(report['stopped']) if report.get('stopped') else ''}"
         )
+        lines += [f"{name} says: {notice}" for notice in _notices(result.get("stdout", ""))]
         if report.get("running"):
             units = ", ".join(report["running"])
             failed.append(
@@ -331,13 +332,38 @@ def _why_not_restored(machine: Mapping[str, Any]) -> str:
     return f"local copies that were put aside may not be back ({why}): run there {command}"
 
 
+def _why_unreachable(result: Mapping[str, Any]) -> str:
+    """What ssh said last; a machine that was lost on the way goes on by itself with what it has begun."""
+    said = str(result.get("msg", "")).strip().splitlines()
+    return f" ({said[-1].strip()})" if said else ""
+
+
+def _notices(output: str) -> list[str]:
+    """What the machine script remarked beside its report: whose lock it broke, which odd lines it met."""
+    return [
+        line.partition(":")[2].strip() for line in output.splitlines() if line.startswith("deltacrown-s3-rollback:")
+    ]
+
+
+def _kept(report: Mapping[str, Any]) -> str:
+    kept = report.get("kept", [])
+    return f"; not restarted, for they held these flags already: {', '.join(kept)}" if kept else ""
+
+
 def _why_not_done(report: Mapping[str, Any], output: str) -> str:
-    running = {process["worker"] for process in report["processes"]}
-    workers = [
-        f"{worker} is not proven"
-        if worker in running
-        else f"{worker} DOES NOT RUN (journalctl -u deltacrown-uwsgi@{worker})"
-        for worker in report.get("failed", [])
+    holds: dict[str, set[str]] = {}
+    for process in report["processes"]:
+        holds.setdefault(process["worker"], set()).add(held(process))
+    running: dict[str, list[str]] = {}
+    workers = []
+    for worker in report.get("failed", []):
+        if worker in holds:
+            running.setdefault(" and ".join(sorted(holds[worker])), []).append(worker)
+        else:
+            workers.append(f"{worker} DOES NOT RUN (journalctl -u deltacrown-uwsgi@{worker})")
+    workers += [
+        f"{', '.join(names)} not proven, holding {flags} (dual write, read primary, backfill)"
+        for flags, names in running.items()
     ]
     said = [line.strip() for line in output.splitlines() if line.strip() and not line.lstrip().startswith("{")]
     if not running and any("password is required" in line for line in said):

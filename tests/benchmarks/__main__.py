@@ -1,4 +1,4 @@
-"""`make bench`: the data tools against the programs that only copy or list, on this machine, in one run.
+"""`make bench`: the data tools against the programs that only copy or list, and the emergency against plain ssh.
 
 Exit 0: every target is met; 1: one is missed; 4: a benchmark could not be run.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cutover.exit_codes import ExitCode
-from tests.benchmarks import checks, copies, marks, memory, report
+from tests.benchmarks import checks, copies, marks, memory, report, rollback
 from tests.benchmarks.conditions import Conditions
 from tests.benchmarks.programs import REPOSITORY, BenchmarkError
 
@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Conditions], Findings]] = {
     "check-time": checks.measure,
     "check-memory": memory.of_check,
     "backfill-memory": memory.of_backfill,
+    "rollback": rollback.measure_many,
 }
 
 

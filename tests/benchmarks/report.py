@@ -73,7 +73,7 @@ def plot(findings: Sequence[Findings], path: Path) -> bool:
     for found, panel in zip(drawn, panels.flat, strict=True):
         series = sorted(found.series, key=lambda one: one.rate)
         names = [one.contestant for one in series]
-        colours = ["tab:blue" if name.startswith(("cutover", "check")) else "tab:grey" for name in names]
+        colours = ["tab:blue" if name.startswith(("cutover", "check", "emergency")) else "tab:grey" for name in names]
         panel.barh(names, [one.rate for one in series], color=colours)
         for one in series:
             runs = [one.items / seconds for seconds in one.seconds]

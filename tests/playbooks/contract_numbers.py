@@ -26,6 +26,7 @@ _ELSE_KEYS = {"step_number": "a step's own number", "data_command_accepts": "exi
 ALLOWED = {
     ("vars/emergency.yml", "emergency_ssh_args", 5): "seconds until a dead machine is given up",
     ("vars/emergency.yml", "emergency_ssh_args", 2): "as above",
+    ("vars/emergency.yml", "emergency_waited_for_ssh_args", 2): "seconds until a dead data host is given up",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 2): "standard error",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 3): "lines of what it said",
     ("parts/put_copies_back.yml", "ansible.builtin.raw", 30): "seconds that the emergency waits for it",

@@ -96,6 +96,8 @@ def main() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX)  # the script restarts several workers at once
                 started = [start(worker_of(unit)) for unit in units]
             sys.exit(not all(started))
+        case "is-active":
+            sys.exit(not (ROOT / "state" / worker_of(units[0]) / "pids").exists())
         case "show" | "stop" | "kill" if not units or "User" in sys.argv:
             background()
         case "show":

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.benchmarks import certificates, report
+from tests.benchmarks import certificates, report, rollback
 from tests.benchmarks.arithmetic import Findings, Result, Series, Target, faster, rotated
 from tests.benchmarks.programs import BenchmarkError, measured
 from tests.benchmarks.synthetic_s3 import PAGE, Bucket
@@ -143,3 +143,13 @@ def test_plot_has_a_panel_only_for_what_was_repeated(tmp_path: Path) -> None:
     assert not picture.exists()
     assert report.plot([Findings("small files", (), (Series("cutover", 10, (2.0, 1.0)),))], picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("said", ["NOT PROVEN after 4.0 s", "ROLLED BACK: 59 processes proven in 4.0 s", ""])
+def test_an_emergency_that_did_not_prove_all_is_no_measurement(tmp_path: Path, said: str) -> None:
+    """A rollback that is fast because it left a machine out would be praised for it."""
+    log = tmp_path / "log"
+    log.write_text(said)
+    with pytest.raises(BenchmarkError, match="did not prove 60 processes"):
+        rollback.seconds_to_proof(log.read_text(), 60)
+    assert rollback.seconds_to_proof("msg: ROLLED BACK: 60 processes\n  proven in 4.0 s", 60) == 4.0

@@ -92,6 +92,13 @@ def test_dead_worker_is_returned_too() -> None:
     ("result", "failure"),
     [
         ({"unreachable": True}, "web1 cannot be reached"),
+        (
+            {
+                "unreachable": True,
+                "msg": "Failed to connect:\r\nConnection timed out during banner exchange\r\n",
+            },
+            "web1 cannot be reached (Connection timed out during banner exchange)",
+        ),
         ({"stdout": ""}, "web1: it printed nothing"),
         (
             {"stdout": "sudo: a password is required"},
@@ -133,6 +140,35 @@ def test_local_copies_that_may_not_be_back_are_named(restored: dict[str, Any], f
     (named,) = fleet.rollback_report([machine | {"emergency_restored": restored}])["failed"]
     assert failure in named
     assert "sudo cutover restore --quarantined-only --env-file /etc/deltacrown/x.env" in named
+
+
+def test_holder_of_the_lock_that_was_broken_is_named() -> None:
+    """Whoever runs the step that was stopped must hear of it from the person on call."""
+    notice = 'deltacrown-s3-rollback: breaking the lock of a running step: {"holder": "amina"}\r'
+    answer = {"machine": "web1", "done": True, "seconds": 1, "failed": [], "kept": ["worker1"], "epoch": 5}
+    output = "\n".join([notice, json.dumps(process("false,false,false")), json.dumps(answer)])
+    report = fleet.rollback_report([{"inventory_hostname": "web1", "emergency_result": {"stdout": output}}])
+    assert report["failed"] == []
+    done, says = report["lines"]
+    assert done.startswith(
+        "web1: done, 1 of 1 processes proven in 1 s, epoch 5; not restarted, for they held these flags"
+    )
+    assert says == 'web1 says: breaking the lock of a running step: {"holder": "amina"}'
+
+
+def test_machine_that_was_not_rolled_back_is_named_with_what_it_holds() -> None:
+    """The person on call must know whether the machine with the full disk still writes to S3."""
+    refusal = "deltacrown-s3-rollback: /etc/deltacrown/rollback-epoch cannot be written; nothing was changed"
+    answer = {"machine": "web1", "done": False, "seconds": 1, "failed": ["worker1", "worker2"]}
+    held = process("true,false,true") | {"proven": False}
+    output = "\n".join([refusal, json.dumps(held), json.dumps(answer)])
+    report = fleet.rollback_report([{"inventory_hostname": "web1", "emergency_result": {"stdout": output}}])
+    (named,) = report["failed"]
+    assert (
+        "worker2 DOES NOT RUN (journalctl -u deltacrown-uwsgi@worker2); worker1 not proven, holding true,false,"
+        in named
+    )
+    assert "cannot be written; nothing was changed" in named
 
 
 def test_machine_outside_limit_workers_is_left_out() -> None:

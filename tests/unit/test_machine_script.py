@@ -33,6 +33,15 @@ class Machine:
     def epoch(self) -> Path:
         return self.root / "etc/deltacrown/rollback-epoch"
 
+    def starts_with_all_flags_on(self) -> None:
+        """Both workers hold true, true, true, and the machine's file says so."""
+        self.main.write_text("DATABASE_URL=postgres://x\n" + PLAIN_LOCAL.replace("false", "true"))
+        self.systemctl("restart", "deltacrown-uwsgi@worker1.service", "deltacrown-uwsgi@worker2.service")
+
+    def restarts(self, since: str) -> list[str]:
+        """The units that were restarted since the calls `since`."""
+        return [line.split()[1] for line in self.calls()[len(since) :].splitlines() if line.startswith("restart ")]
+
     def systemctl(self, *arguments: str) -> None:
         subprocess.run([self.root / "bin/systemctl", *arguments], check=True)
 
@@ -120,8 +129,67 @@ def test_emergency_breaks_the_lock_and_names_its_holder(machine: Machine) -> Non
     assert "amina" in result.stdout + result.stderr
 
 
+def test_second_run_restarts_only_what_the_first_left(machine: Machine) -> None:
+    """Customers must not pay with another restart of nine sound machines for the tenth, which is mended now."""
+    machine.starts_with_all_flags_on()
+    (machine.root / "state/worker1/broken").write_text("*")
+    assert machine.script().returncode == 1
+    (machine.root / "state/worker1/broken").unlink()
+    kept, calls = (machine.root / "state/worker2/pids").read_text(), machine.calls()
+
+    result = machine.script()
+
+    processes, last = lines(result)
+    assert result.returncode == 0, result.stderr
+    assert len(processes) == 4
+    assert all(process["proven"] for process in processes)
+    assert (last["done"], last["kept"], last["epoch"]) == (True, ["worker2"], 6)
+    assert machine.restarts(calls) == ["deltacrown-uwsgi@worker1.service"]
+    assert (machine.root / "state/worker2/pids").read_text() == kept
+
+
+@pytest.mark.parametrize("lacking", ["a flag of one process", "the unit"])
+def test_worker_that_only_seems_to_hold_the_flags_is_restarted(machine: Machine, lacking: str) -> None:
+    """A stray old process of a worker, or the last one of a unit that failed, would stay on S3 unseen."""
+    pid = (machine.root / "state/worker1/pids").read_text().split()[0]
+    if lacking == "the unit":
+        (machine.root / "state/worker1/pids").unlink()
+    else:
+        (machine.root / f"proc/{pid}/environ").write_bytes(PLAIN_LOCAL.replace("false", "true").encode())
+    calls = machine.calls()
+    _, last = lines(machine.script())
+    assert last["kept"] == ["worker2"]
+    assert machine.restarts(calls) == ["deltacrown-uwsgi@worker1.service"]
+
+
+def test_step_restarts_a_worker_that_holds_its_flags_already(machine: Machine) -> None:
+    """A step counts from its own restarts: an older process has written METRIC lines that are not the step's."""
+    calls = machine.calls()
+    _, last = lines(machine.script("--flags", LOCAL, "--epoch", "4", "--workers", "worker1"))
+    assert (last["done"], last["kept"]) == (True, [])
+    assert machine.restarts(calls) == ["deltacrown-uwsgi@worker1.service"]
+
+
+def test_machine_that_cannot_be_written_says_what_its_processes_hold(machine: Machine) -> None:
+    """Whoever is on call must know whether the machine with the full disk still writes to S3."""
+    machine.starts_with_all_flags_on()
+    shutil.rmtree(machine.epoch.parent / "workers")
+    machine.epoch.unlink()
+    (machine.root / "etc/deltacrown/rollback-epoch").mkdir()  # nothing can take its place
+    calls = machine.calls()
+    result = machine.script()
+    processes, last = lines(result)
+    assert result.returncode == 5
+    assert "rollback-epoch cannot be written; nothing was changed. Make room (df -h " in result.stderr
+    assert held(processes, "worker1") == held(processes, "worker2") == {(True, True, True)}
+    assert not any(process["proven"] for process in processes)
+    assert (last["done"], last["failed"]) == (False, ["worker1", "worker2"])
+    assert machine.restarts(calls) == []
+
+
 def test_process_that_kept_the_old_flags_is_not_proven(machine: Machine) -> None:
     """An application that ignores its environment file would otherwise be reported as rolled back."""
+    machine.starts_with_all_flags_on()
     (machine.root / "state/worker1/old").write_text(PLAIN_LOCAL.replace("false", "true"))
     result = machine.script()
     processes, last = lines(result)
@@ -133,6 +201,7 @@ def test_process_that_kept_the_old_flags_is_not_proven(machine: Machine) -> None
 
 def test_missing_flag_is_null_and_unproven(machine: Machine) -> None:
     """A key that is absent from /proc says nothing; taking it for "off" would prove what nobody saw."""
+    machine.starts_with_all_flags_on()
     (machine.root / "state/worker1/old").write_text("CERT_S3_DUAL_WRITE=false\nCERT_S3_READ_PRIMARY=false\n")
     result = machine.script()
     processes, _ = lines(result)
@@ -142,6 +211,7 @@ def test_missing_flag_is_null_and_unproven(machine: Machine) -> None:
 
 def test_worker_that_does_not_start_does_not_keep_the_others(machine: Machine) -> None:
     """One broken worker must not leave the rest of the machine on S3."""
+    machine.starts_with_all_flags_on()
     (machine.root / "state/worker1/broken").write_text("*")
     result = machine.script()
     processes, last = lines(result)
