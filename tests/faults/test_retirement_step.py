@@ -6,6 +6,11 @@ The tests build on each other; production is in mode s3-reads, with the evidence
 from __future__ import annotations
 
 import datetime
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,11 +19,11 @@ from cutover import fleet, local_files
 from cutover.evidence import chain
 from cutover.retirement.ledger import FILE_NAME
 from rehearsal import deployed_site, playbook, traffic
+from rehearsal.lab.topology import REPOSITORY
 from tests.faults.test_production_steps import failed, passed, said
 from tests.fleet import production as productions
 from tests.fleet.production import DATA_HOST, PRODUCTION, WEBS, Production
 from tests.fleet.staging import EVIDENCE, LOCK
-from tests.fleet.test_rollback_preview import rollback_preview
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,6 +209,28 @@ def emergency(production: Production, *arguments: str) -> PlaybookRun:
 def epochs(production: Production) -> list[str]:
     """Each machine's epoch, which the first act of an emergency raises."""
     return production.sudo_on_all("cat /etc/deltacrown/rollback-epoch")
+
+
+def rollback_preview(deployment: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and document, asked on the control machine."""
+    command: list[str | Path] = [
+        Path(sys.executable).parent / "cutover",
+        "rollback-preview",
+        "--json",
+        "--deployment",
+        deployment,
+    ]
+    run = subprocess.run(
+        [*command, "-i", "inventories/rehearsal"],
+        cwd=REPOSITORY / "playbooks",
+        env={name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout, run.stderr
+    found: dict[str, Any] = json.loads(run.stdout)
+    return run.returncode, found
 
 
 def test_after_the_purge_an_emergency_takes_no_reads_away_unasked(production: Production) -> None:
