@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cutover.exit_codes import ExitCode
-from tests.benchmarks import checks, copies, marks, memory, report, rollback
+from tests.benchmarks import checks, copies, marks, memory, report, rollback, rollback_in_lab
 from tests.benchmarks.conditions import Conditions
 from tests.benchmarks.programs import REPOSITORY, BenchmarkError
 
@@ -31,7 +31,8 @@ BENCHMARKS: dict[str, Callable[[Conditions], Findings]] = {
     "check-time": checks.measure,
     "check-memory": memory.of_check,
     "backfill-memory": memory.of_backfill,
-    "rollback": rollback.measure_many,
+    "rollback": rollback_in_lab.measure,
+    "rollback-many": rollback.measure_many,
 }
 
 

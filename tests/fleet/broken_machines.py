@@ -20,6 +20,17 @@ SUDOERS = "etc/sudoers.d/operator"
 
 
 @contextmanager
+def powered_off(lab: Lab, machine: str) -> Iterator[None]:
+    """It is gone, and boots afterwards."""
+    lab.power_off(machine)
+    try:
+        yield
+    finally:
+        lab.power_on(machine)
+        emergencies.wait_until_it_serves(machine)
+
+
+@contextmanager
 def hanging_behind_a_cached_connection(lab: Lab, machine: str) -> Iterator[None]:
     """The whole machine hangs, and Ansible still has a connection to it from a minute ago."""
     logs = lab.ssh_config.parent / "logs"

@@ -89,6 +89,14 @@ def wait_until_all_hold(machines: Sequence[str], flags: str, seconds: float = 60
         time.sleep(POLL_SECONDS)
 
 
+def wait_until_it_serves(machine: str, seconds: float = 60.0) -> None:
+    """Returns once every worker of a machine runs, each in one mode."""
+    deadline = time.monotonic() + seconds
+    while not all(len(held) == 1 for held in held_on(machine).values()):
+        assert time.monotonic() < deadline, held_on(machine)
+        time.sleep(POLL_SECONDS)
+
+
 @dataclass
 class Watch:
     """Looks at the machines' processes while it is entered, from the keypress on; seconds by this host's clock."""

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from rehearsal.lab import topology
 from tests.benchmarks import certificates, report, rollback
 from tests.benchmarks.arithmetic import Findings, Result, Series, Target, faster, rotated
 from tests.benchmarks.programs import BenchmarkError, measured
@@ -153,3 +154,16 @@ def test_an_emergency_that_did_not_prove_all_is_no_measurement(tmp_path: Path, s
     with pytest.raises(BenchmarkError, match="did not prove 60 processes"):
         rollback.seconds_to_proof(log.read_text(), 60)
     assert rollback.seconds_to_proof("msg: ROLLED BACK: 60 processes\n  proven in 4.0 s", 60) == 4.0
+
+
+def test_larger_lab_keeps_the_machines_of_the_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rehearsal's inventory lists the first machines: the others come after them, with addresses of their own."""
+    before = list(topology.MACHINES.values())
+    monkeypatch.setattr(topology, "MACHINES", dict(topology.MACHINES))
+    monkeypatch.setattr(topology, "LOAD_BALANCED", list(topology.LOAD_BALANCED))
+    topology.enlarge(10)
+    machines = list(topology.MACHINES.values())
+    assert machines[: len(before)] == before
+    assert [machine.name for machine in topology.LOAD_BALANCED] == [f"web{number}" for number in range(1, 11)]
+    assert len({machine.address for machine in machines}) == len(machines)
+    assert all(machine.workers for machine in topology.LOAD_BALANCED)

@@ -102,3 +102,15 @@ MACHINES = {
 }
 LOAD_BALANCER = MACHINES["lb1"]
 LOAD_BALANCED = [machine for machine in MACHINES.values() if machine.deployment == DEPLOYMENTS["production"]]
+
+
+def enlarge(machines: int) -> None:
+    """Makes production so many machines, each new one with three workers, in the labs that this program raises.
+
+    For the benchmark of the rollback; the rehearsal's inventory does not list the new ones.
+    """
+    for number in range(len(LOAD_BALANCED) + 1, machines + 1):
+        workers = tuple(f"worker{worker}" for worker in range(1, 4))
+        new = Machine(f"web{number}", f"10.213.77.{20 + number}", DEPLOYMENTS["production"], workers)
+        MACHINES[new.name] = new
+        LOAD_BALANCED.append(new)
