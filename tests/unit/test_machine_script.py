@@ -187,6 +187,15 @@ def test_machine_that_cannot_be_written_says_what_its_processes_hold(machine: Ma
     assert machine.restarts(calls) == []
 
 
+def test_a_worker_whose_own_file_cannot_be_written_is_not_proven_by_its_old_flags(machine: Machine) -> None:
+    """It holds what its file says, and that is what the emergency is to take from it."""
+    machine.starts_with_all_flags_on()
+    machine.override("worker1").mkdir()
+    processes, last = lines(machine.script("local", "--workers", "worker1"))
+    assert (last["done"], last["kept"], last["failed"]) == (False, [], ["worker1"])
+    assert not any(process["proven"] for process in processes)
+
+
 def test_process_that_kept_the_old_flags_is_not_proven(machine: Machine) -> None:
     """An application that ignores its environment file would otherwise be reported as rolled back."""
     machine.starts_with_all_flags_on()
