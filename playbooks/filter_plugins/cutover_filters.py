@@ -459,6 +459,7 @@ class FilterModule:
             "fence_problem": fence_problem,
             "first_complaint": first_complaint,
             "gate_step": gate_step,
+            "data_hosts": fleet.data_hosts,
             "held_mode": held_mode,
             "inventory_problem": fleet.inventory_problem,
             "last_verdict": last_verdict,

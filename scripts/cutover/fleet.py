@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cutover.plan import FlagName, Mode
 
 __all__ = [
+    "data_hosts",
     "flags_proven",
     "held",
     "inventory_problem",
@@ -74,6 +75,12 @@ def workers_on(hosts: Mapping[str, Mapping[str, Any]], machine: str, limit: str 
 def units_on(hosts: Mapping[str, Mapping[str, Any]], machine: str) -> list[str]:
     """The units of a machine's workers."""
     return [f"deltacrown-uwsgi@{worker}.service" for worker in workers_on(hosts, machine)]
+
+
+def data_hosts(deployments: Iterable[str], groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The data host of each of these deployments; one that has none in the inventory is left out."""
+    listed = {deployment: groups.get(f"{deployment}_data_host") for deployment in deployments}
+    return {deployment: hosts[0] for deployment, hosts in listed.items() if hosts}
 
 
 def unknown_workers(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], limit: str) -> list[str]:

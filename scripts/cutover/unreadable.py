@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from cutover import fleet
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -38,7 +40,7 @@ def problem(
 
     Args:
         hosts: the inventory's hosts with their variables and results.
-        data_hosts: the deployments that are rolled back, each with its data host.
+        data_hosts: the deployments that are rolled back, each with its data host; one without has no count.
         scenario: the emergency's.
         accepted: how many files the operator accepts as unreadable.
         others: the call's other options, so that the commands named reach no more workers than it would have.
@@ -69,9 +71,8 @@ def options(
 
     What the data host has counted goes before the machine's mark, which may be older than the last restore.
     """
-    deployment = next(name for name in ("production", "staging") if machine in groups.get(f"{name}_machines", ()))
-    (data_host, *_) = groups.get(f"{deployment}_data_host") or [""]
-    found = counted(hosts[data_host]) if data_host in hosts else None
+    deployment = next((name for name in ("production", "staging") if machine in groups.get(f"{name}_machines", ())), "")
+    found = next((counted(hosts[name]) for name in fleet.data_hosts([deployment], groups).values()), None)
     if found is not None:
         return f" --unreadable {found[0]}" + (f" --accept-unreadable {found[0]}" if found[0] else "")
     return f" --accept-unreadable {accepted}" if int(accepted) else ""

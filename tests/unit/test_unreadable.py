@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cutover import unreadable
+from cutover import fleet, unreadable
 
 GROUPS = {
     "production_machines": ["web1", "web2"],
@@ -86,5 +86,11 @@ def test_each_machine_is_told_what_its_own_data_host_has_counted(
 
 def test_a_deployment_without_a_data_host_has_no_count() -> None:
     """An inventory that lacks the group ends the emergency with a traceback."""
-    groups = {"production_machines": ["web1"]}
+    groups: dict[str, list[str]] = {"production_machines": ["web1"], "staging_data_host": []}
     assert unreadable.options(hosts(FORTY), groups, "web1", 0) == ""
+    assert unreadable.problem(hosts(FORTY), fleet.data_hosts(DATA_HOSTS, groups), "local", 0) == ""
+
+
+def test_a_machine_of_no_deployment_is_rolled_back_all_the_same() -> None:
+    """deployment=all reaches a machine that stands in the group `machines` alone, and its flags stay on."""
+    assert unreadable.options(hosts(FORTY), GROUPS, "spare", 0) == ""
