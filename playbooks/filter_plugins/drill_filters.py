@@ -46,6 +46,13 @@ def drill_next(modes: Sequence[str], deployment: str, mode: str) -> str:
     return drill.next_command(plan.load(), deployment, mode, modes)
 
 
+def drill_changes(mode: str, scenario: str) -> bool:
+    """Whether a drill of this scenario changes a flag of this mode."""
+    from cutover import drill, plan
+
+    return drill.changes(plan.load(), scenario, mode)
+
+
 def readers_problem(before: Mapping[str, Any], after: Mapping[str, Any], asked: int) -> str:
     """What a machine's journals say against its readers; each worker was asked for so many certificates in between."""
     from cutover import drill, plan
@@ -58,4 +65,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"drill_next": drill_next, "drill_table": drill_table, "readers_problem": readers_problem}
+        return {
+            "drill_changes": drill_changes,
+            "drill_next": drill_next,
+            "drill_table": drill_table,
+            "readers_problem": readers_problem,
+        }

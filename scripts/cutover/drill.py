@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cutover import rollback_table
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cutover.plan import Plan
 
-__all__ = ["next_command", "readers_problem", "steps_to"]
+__all__ = ["changes", "next_command", "readers_problem", "steps_to"]
 
 
 def steps_to(table: Plan, deployment: str, mode: str) -> list[int]:
@@ -22,6 +24,12 @@ def steps_to(table: Plan, deployment: str, mode: str) -> list[int]:
             found.append(number)
             at = step.to_mode
     return found if at == mode else []
+
+
+def changes(table: Plan, scenario: str, mode: str) -> bool:
+    """Whether this scenario changes a flag of this mode; no worker restarts else, and a drill would measure nothing."""
+    flags = rollback_table.flags_of(table.modes[mode])
+    return rollback_table.outcome(table, scenario, flags).flags != flags
 
 
 def next_command(table: Plan, deployment: str, mode: str, held: Sequence[str]) -> str:

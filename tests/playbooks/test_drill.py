@@ -169,6 +169,15 @@ def test_from_dual_write_nobody_reads_from_s3(drilled: Drilled) -> None:
     assert not [call for call in drilled.calls if "alarms" in call or S3_READS in call or "sweep" in call]
 
 
+def test_a_drill_that_would_restart_nobody_does_not_begin(drilled: Drilled) -> None:
+    """No worker in dual-write reads from S3; what is kept is proven in a second, and that is no drill."""
+    (drilled.home / "flags").write_text(DUAL_WRITE)
+    code, said = drilled.drill("-e", "scenario=reads")
+    assert code == 2
+    assert "NOT STARTED, nothing was changed: scenario reads turns off no flag of dual-write" in said
+    assert [call for call in drilled.calls if "script" in call] == ["script --status"] * 2
+
+
 def test_a_drill_that_cannot_be_silenced_does_not_begin(drilled: Drilled) -> None:
     """An on-call who is woken by a drill believes the next page, too, to be one."""
     drilled.says("silence", "", 4, "cutover: these credentials may not do it: cloudwatch:PutMetricData is needed")
@@ -281,6 +290,7 @@ def test_a_silence_that_cannot_be_lifted_is_no_good_end(drilled: Drilled) -> Non
 
 
 def test_a_real_emergency_is_never_silenced(drilled: Drilled) -> None:
+    drilled.says("journal-after", journal(0))  # where nobody returns, nobody reads from S3
     code, said = drilled.drill("-e", "drill=false")
     assert code == 0, said
     assert "ROLLED BACK: 2 processes proven" in said

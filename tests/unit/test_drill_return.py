@@ -108,3 +108,17 @@ def test_the_record_of_a_drill(seconds: float, failure: str, verdict: str) -> No
     assert [criterion["criterion"] for criterion in record["criteria"]] == ["seconds_to_proof", "migrated_from_s3"]
     assert record["message"].startswith(failure or "web1: done")
     assert "failure" not in record
+
+
+@pytest.mark.parametrize(
+    ("scenario", "mode", "changed"),
+    [
+        ("local", "dual-write", True),
+        ("reads", "s3-reads", True),
+        ("uploads", "dual-write", True),
+        ("reads", "dual-write", False),
+    ],
+)
+def test_a_drill_that_changes_no_flag_is_none(scenario: str, mode: str, changed: bool) -> None:
+    """Workers that hold the flags are kept, and two seconds of nothing stand in the evidence as a drill."""
+    assert drill.changes(TABLE, scenario, mode) == changed

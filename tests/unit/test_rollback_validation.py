@@ -79,6 +79,7 @@ def test_an_upload_must_be_where_its_state_says(
         (UPLOADS_OFF, {"cert.s3.save.fail": 1}, "NO"),
         (DUAL, {"cert.s3.save.success": 3, "cert.s3.delete.success": 1, "cert.other": 4}, "YES"),
         (DUAL, {"cert.s3.read.fallback": 1}, "NO"),
+        (DUAL, {"cert.s3.read.fallback": 0}, "YES"),
     ],
 )
 def test_a_line_that_the_flags_forbid_is_named(
