@@ -271,12 +271,14 @@ def unfence_choice(
     hosts: Mapping[str, Mapping[str, Any]],
     statuses: Sequence[Mapping[str, Any]],
     marks: Sequence[Mapping[str, Any]],
+    shown: Mapping[str, Any],
     named: str,
 ) -> dict[str, Any]:
-    """What may be unfenced, or why nothing."""
+    """What may be unfenced, or why nothing; `shown` is the result of `cutover fence --show`."""
     from cutover import fence_plan
 
-    return fence_plan.unfence_choice(hosts, statuses, _marks(marks), named)
+    denied = json.loads(shown["stdout"]) if shown.get("rc") == 0 else {}
+    return fence_plan.unfence_choice(hosts, statuses, _marks(marks), denied, named)
 
 
 def _marks(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:

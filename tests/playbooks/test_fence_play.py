@@ -21,8 +21,8 @@ cat {answers}/$what.json
 """
 CUTOVER = """
 [ "$1" = fence ] || [ "$1" = unfence ] || exit 99
-echo "$@" >> {answers}/aws.calls
-cat {answers}/aws.json; cat {answers}/aws.err >&2; exit "$(cat {answers}/aws.rc)"
+case "$*" in *--show*) cat {answers}/shown.json ;; *) echo "$@" >> {answers}/aws.calls; cat {answers}/aws.json ;; esac
+cat {answers}/aws.err >&2; exit "$(cat {answers}/aws.rc)"
 """
 PROGRAM = Path(sys.executable).parent / "ansible-playbook"
 HOSTS = ["m1", "m2", "m3"]
@@ -52,6 +52,7 @@ class Fleet:
         made.says_script("rollback")
         made.says_script("status")
         made.says_aws({"role": "deltacrown-s3-access", "sessions": ["i-2"], "whole_role": False})
+        made.denies("i-2")
         made.away(away)
         return made
 
@@ -69,6 +70,11 @@ class Fleet:
         (answers / "aws.json").write_text(json.dumps(document) if document else "")
         (answers / "aws.rc").write_text(str(code))
         (answers / "aws.err").write_text(stderr)
+
+    def denies(self, *sessions: str, whole_role: bool = False) -> None:
+        """Whom AWS denies S3 by its own word."""
+        document = {"role": "deltacrown-s3-access", "sessions": sessions, "whole_role": whole_role}
+        (self.directory / "answers" / "shown.json").write_text(json.dumps(document))
 
     def away(self, machine: str, **more: Any) -> None:
         """Writes the inventory; port 9 answers nobody."""
@@ -280,9 +286,46 @@ def test_a_machine_comes_back_when_it_is_as_the_others(tmp_path: Path) -> None:
     code, said = fleet.play(UNFENCE)
     assert code == 0, said
     assert "UNFENCED production: m2 proven and back" in said
-    assert fleet.calls("aws") == ["unfence --deployment production --all --json"]
+    assert fleet.calls("aws") == ["unfence --deployment production --session i-2 --json"]
     assert fleet.calls("drain") == ["undrain m2"]
     assert not fleet.marked.exists()
+
+
+def test_the_role_gets_s3_back_when_all_machines_hold_the_same(tmp_path: Path) -> None:
+    fleet = Fleet.of(tmp_path, away="")
+    fleet.mark(machines={}, role=True)
+    fleet.denies(whole_role=True)
+    code, said = fleet.play(UNFENCE)
+    assert code == 0, said
+    assert fleet.calls("aws") == ["unfence --deployment production --role --json"]
+    assert fleet.calls("drain") == []
+    assert not fleet.marked.exists()
+
+
+def test_the_role_does_not_get_s3_back_while_a_machine_is_away(tmp_path: Path) -> None:
+    """It comes back with its old flags, and S3 is open to it again."""
+    fleet = Fleet.of(tmp_path)
+    fleet.mark(machines={}, role=True)
+    fleet.denies(whole_role=True)
+    code, said = fleet.play(UNFENCE)
+    assert code != 0
+    assert "STILL FENCED: m2 cannot be reached" in said
+    assert fleet.calls("aws") == []
+    assert fleet.marked.exists()
+
+
+def test_a_fence_whose_mark_is_lost_does_not_end_unproven(tmp_path: Path) -> None:
+    """Only AWS knows of it: somebody fenced by hand, or the marks of two people met."""
+    fleet = Fleet.of(tmp_path)
+    code, said = fleet.play(UNFENCE)
+    assert code != 0
+    assert "STILL FENCED: m2 cannot be reached" in said
+    assert fleet.calls("aws") == fleet.calls("drain") == []
+    fleet.away("")
+    code, said = fleet.play(UNFENCE)
+    assert code == 0, said
+    assert fleet.calls("aws") == ["unfence --deployment production --session i-2 --json"]
+    assert fleet.calls("drain") == ["undrain m2"]
 
 
 def test_one_of_two_machines_comes_back_alone(tmp_path: Path) -> None:
@@ -340,7 +383,7 @@ def test_while_s3_is_denied_nobody_comes_back_unless_it_is_said(tmp_path: Path) 
     code, said = fleet.play(UNFENCE)
     assert code != 0
     assert "STILL FENCED: Could not connect" in said
-    assert "cutover unfence --deployment production --all is yours to run later" in said
+    assert "the same without it is yours to run later" in said
     assert fleet.calls("drain") == []
     code, said = fleet.play(UNFENCE, "-e", "without_aws=true")
     assert code == 0, said
