@@ -242,12 +242,18 @@ def fence_choice(
 
 
 def fence_offer(
-    deployment: str, hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], scenario: str
+    deployment: str,
+    hosts: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    scenario: str,
+    accepted: int | str,
 ) -> str:
     """The fence that may follow a rollback which did not reach everybody; empty if none may."""
     from cutover import fence_plan
 
     command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario={scenario}"
+    if int(accepted):  # without it the command would be refused
+        command += f" -e accept_unreadable={accepted}"
     return fence_plan.offer(hosts, groups[f"{deployment}_machines"], command)
 
 

@@ -125,6 +125,8 @@ def drilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drilled:
     program(tmp_path / "bin", "logger", "exit 0")
     program(tmp_path / "bin", "journalctl", 'echo \'{"__CURSOR": "c"}\'')
     (tmp_path / "flags").write_text(S3_READS)
+    module = deployment.playbooks / "library/cutover_lock.py"
+    module.write_text(module.read_text().replace("/run/deltacrown/cutover.lock", f"{tmp_path}/cutover.lock"))
     made = Drilled(deployment, tmp_path)
     made.says("restore", {"from_quarantine": 0, "errors": [], "directory": "/q"})
     made.says("silence", "staging: s3 sends no page until 12:00 UTC")
@@ -178,6 +180,18 @@ def test_a_drill_that_cannot_be_silenced_does_not_begin(drilled: Drilled) -> Non
     assert "-e drill_silence=false" in said
     assert drilled.flags == S3_READS
     assert not [call for call in drilled.calls if "script local" in call]
+
+
+def test_a_drill_does_not_end_a_step_that_runs(drilled: Drilled) -> None:
+    """A soak of a week is lost to practice, and its step is SUPERSEDED."""
+    lock = drilled.home / "cutover.lock"
+    lock.write_text(json.dumps({"holder": "amina", "step": 8}))
+    code, said = drilled.drill()
+    assert code == 2
+    assert "is held (holder amina, step 8): wait for that step" in said
+    assert drilled.flags == S3_READS
+    assert lock.exists()
+    assert not [call for call in drilled.calls if "alarms" in call or "script local" in call]
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,17 @@ def test_a_machine_that_stays_in_the_load_balancer_is_named(tmp_path: Path) -> N
     assert fleet.calls("aws") == ["fence --deployment production --session i-2 --json"]
 
 
+def test_a_load_balancer_that_hangs_does_not_keep_s3_open(tmp_path: Path) -> None:
+    """The machine writes to S3 for as long as a reload waits for its last connection."""
+    fleet = Fleet.of(tmp_path)
+    fleet.away("m2", drain_command="sleep 600")
+    code, said = fleet.play(EMERGENCY, *MACHINE, "-e", "fence_drain_seconds=1")
+    assert code != 0
+    assert "m2 is NOT out of the load balancer (" in said
+    assert "S3 is denied to i-2" in said
+    assert fleet.marked.exists()
+
+
 def test_a_drain_command_that_cannot_be_read_keeps_nothing_else_from_being_done(tmp_path: Path) -> None:
     """A typing error in the inventory, found at night: S3 stays open, and the verdict is not even told."""
     fleet = Fleet.of(tmp_path)
