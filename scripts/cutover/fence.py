@@ -112,7 +112,7 @@ class RoleFence:
             ) from error
 
     def change(self, change: Callable[[Fence], Fence]) -> tuple[Fence, bool]:
-        """Makes the fence what `change` makes of it, and sees that it stays; returns it, and whether that took a change.
+        """Makes the fence what `change` makes of it, and sees that it stays; returns it, and whether it was changed.
 
         Two people on call may fence at once, and each write replaces the whole policy: who finds the own change gone
         makes it again, of what the other one has written.

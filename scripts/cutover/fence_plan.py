@@ -210,7 +210,10 @@ def unfence_choice(
 
 
 def _fenced(
-    hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], marks: Sequence[Mapping[str, Any]], sessions: Any
+    hosts: Mapping[str, Mapping[str, Any]],
+    machines: Sequence[str],
+    marks: Sequence[Mapping[str, Any]],
+    sessions: Sequence[str],
 ) -> dict[str, str]:
     """The sessions of fenced machines by their names; a session that no machine has stands for itself."""
     found: dict[str, str] = {}

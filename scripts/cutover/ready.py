@@ -125,10 +125,8 @@ def _notes(looks: Sequence[Look]) -> list[str]:
     if not counts:
         return []
     most = max(counts, key=lambda text: (len(text), text))
-    return [
-        f"{most} files lie only in S3 since the purge, so the command is refused as it stands: while S3 can be read, add "
-        '-e scenario=uploads; else see "After the purge" in ops/runbook.md'
-    ]
+    then = 'while S3 can be read, add -e scenario=uploads; else see "After the purge" in ops/runbook.md'
+    return [f"{most} files lie only in S3 since the purge, so the command is refused as it stands: {then}"]
 
 
 def _here(playbooks: Path, inventory: Sequence[str], machines: Sequence[Machine]) -> list[Problem]:
@@ -225,7 +223,7 @@ def _of_machine(seen: Look, own: str, user: str) -> list[Problem]:
     found = _of_script(seen, own) if "script" in seen.said else []
     if not _sudo_works(seen):
         found.append(_no_sudo(name, seen.errors, user))
-    elif "room" in seen.said and seen.said["room"] in {"", "0"}:
+    elif seen.said.get("script") and seen.said.get("room") in {"", "0"}:
         why = "has no room left" if seen.said["room"] else "cannot be written, even by root"
         what = f"{EPOCH.parent} {why}, so no flag could be changed"
         found.append(Problem(name, what, f"there: df -h {EPOCH.parent}; findmnt -T {EPOCH.parent}"))

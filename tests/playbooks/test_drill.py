@@ -32,7 +32,8 @@ proven=true; grep -qsx "$flags" $home/broken && [ -n "$flags" ] && proven=false
 printf '{"machine": "m", "worker": "worker1", "pid": 7, "started": "2026-11-28T05:00:00Z", "dual_write": %s, ' $1
 printf '"read_primary": %s, "backfill": %s, "proven": %s}\\n' $2 $3 $proven
 $proven && failed= || failed='"worker1"'
-printf '{"machine": "m", "done": %s, "seconds": 1, "failed": [%s], "epoch": 4}\\n' $proven "$failed"
+printf '{"machine": "m", "done": %s, "seconds": 1, "failed": [%s], "epoch": 4, "fenced": %s}\\n' $proven "$failed" \\
+    $([ -e $home/fenced ] && echo true || echo false)
 $proven
 """
 CUTOVER = """
@@ -180,6 +181,16 @@ def test_a_drill_that_cannot_be_silenced_does_not_begin(drilled: Drilled) -> Non
     assert "-e drill_silence=false" in said
     assert drilled.flags == S3_READS
     assert not [call for call in drilled.calls if "script local" in call]
+
+
+def test_a_drill_is_not_held_under_a_fence(drilled: Drilled) -> None:
+    """Every save of the returned writers fails, and the alarms are silenced."""
+    (drilled.home / "fenced").touch()
+    code, said = drilled.drill()
+    assert code == 2
+    assert "m1 says that staging is fenced" in said
+    assert "ansible-playbook unfence.yml -e deployment=staging first" in said
+    assert [call for call in drilled.calls if "script" in call] == ["script --status"] * 2
 
 
 def test_a_drill_does_not_end_a_step_that_runs(drilled: Drilled) -> None:
