@@ -251,9 +251,7 @@ def fence_offer(
     """The fence that may follow a rollback which did not reach everybody; empty if none may."""
     from cutover import fence_plan
 
-    command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario={scenario}"
-    if int(accepted):  # without it the command would be refused
-        command += f" -e accept_unreadable={accepted}"
+    command = fence_plan.rollback_command(deployment, scenario, int(accepted))
     return fence_plan.offer(hosts, groups[f"{deployment}_machines"], command)
 
 

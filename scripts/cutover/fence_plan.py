@@ -14,7 +14,7 @@ from cutover import fleet
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["choice", "mark", "offer", "outcome", "problem_of_order", "unfence_choice"]
+__all__ = ["choice", "mark", "offer", "outcome", "problem_of_order", "rollback_command", "unfence_choice"]
 
 Standing = Literal["proven", "unproven", "unreachable"]
 
@@ -71,6 +71,12 @@ def choice(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], orde
         )
     marked = [machine for machine in machines if standing[machine] != "unreachable"]
     return {"problem": problem, "machines": [] if problem else fenced, "marked": marked}
+
+
+def rollback_command(deployment: str, scenario: str, accepted: int) -> str:
+    """What runs this rollback again; without the number of files accepted as unreadable it would be refused."""
+    command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario={scenario}"
+    return f"{command} -e accept_unreadable={accepted}" if accepted else command
 
 
 def offer(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], command: str) -> str:

@@ -111,6 +111,13 @@ def test_a_fence_is_offered_only_when_all_others_are_proven(results: dict[str, A
     assert bool(said) == bool(offered)
 
 
+def test_the_offered_command_is_not_refused_after_a_purge() -> None:
+    """Whoever accepted that 12 files are unreadable types what the report says, and is refused."""
+    command = "ansible-playbook emergency-rollback.yml -e deployment=staging -e scenario=reads"
+    assert fence_plan.rollback_command("staging", "reads", 0) == command
+    assert fence_plan.rollback_command("staging", "reads", 12) == f"{command} -e accept_unreadable=12"
+
+
 def outcome(**changes: Any) -> list[str]:
     """The problems of a fence of m2 that went well, but for the changes."""
     machines: dict[str, dict[str, Any]] = {"m2": {"aws_session_name": "i-2"}}
