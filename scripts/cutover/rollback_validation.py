@@ -106,7 +106,7 @@ def journals(plan: Plan, documents: Mapping[str, Any], held: Mapping[tuple[str, 
             workers += 1
             allowed = rollback_table.expected(plan, flags).operations
             for name, count in sorted(counted["metrics"].items()):
-                found = _STORAGE_LINE.fullmatch(name)
+                found = _STORAGE_LINE.fullmatch(name) if count else None
                 lines += bool(found)
                 if found and found["operation"] not in allowed:
                     wrong.append(f"{machine} {fleet.worker_of(unit)}: {count} x {name}")

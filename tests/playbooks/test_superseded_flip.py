@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_step_that_an_emergency_overtook_says_so(tmp_path: Path, code: int, said
     bin_directory = tmp_path / "bin"
     bin_directory.mkdir()
     path = program(bin_directory, "deltacrown-s3-rollback", f"echo '{said}' >&2; exit {code}")
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"ansible.builtin.set_fact": {"step_ready": True, "preflight_epoch": 3}},
         {"ansible.builtin.include_role": {"name": "rolling_flip"}},
     ]
