@@ -131,7 +131,8 @@ class _Reader:
         named = self.principals(key)
         workers = {self.config.get("roleName"), *(names.role for names in plan.load().deployments.values())}
         for arn in named:
-            if ":role/" in arn and arn.rpartition("/")[2] in workers:
+            # Of a session, which STS writes as assumed-role/<role>/<session>, the role counts.
+            if workers & set(arn.partition("role/")[2].split("/")):
                 raise self._error(key, f"names '{arn}', a role of workers, which could then give itself any right")
         return named
 

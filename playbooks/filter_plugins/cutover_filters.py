@@ -242,12 +242,16 @@ def fence_choice(
 
 
 def fence_offer(
-    deployment: str, hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]], scenario: str
+    deployment: str,
+    hosts: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    scenario: str,
+    accepted: int | str,
 ) -> str:
     """The fence that may follow a rollback which did not reach everybody; empty if none may."""
     from cutover import fence_plan
 
-    command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario={scenario}"
+    command = fence_plan.rollback_command(deployment, scenario, int(accepted))
     return fence_plan.offer(hosts, groups[f"{deployment}_machines"], command)
 
 
@@ -271,12 +275,14 @@ def unfence_choice(
     hosts: Mapping[str, Mapping[str, Any]],
     statuses: Sequence[Mapping[str, Any]],
     marks: Sequence[Mapping[str, Any]],
+    shown: Mapping[str, Any],
     named: str,
 ) -> dict[str, Any]:
-    """What may be unfenced, or why nothing."""
+    """What may be unfenced, or why nothing; `shown` is the result of `cutover fence --show`."""
     from cutover import fence_plan
 
-    return fence_plan.unfence_choice(hosts, statuses, _marks(marks), named)
+    denied = json.loads(shown["stdout"]) if shown.get("rc") == 0 else {}
+    return fence_plan.unfence_choice(hosts, statuses, _marks(marks), denied, named)
 
 
 def _marks(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:

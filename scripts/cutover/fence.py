@@ -19,13 +19,14 @@ from cutover.names import FENCE_POLICY
 from cutover.object_store import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mypy_boto3_iam import IAMClient
 
 __all__ = ["Fence", "FenceError", "RoleFence", "parsed", "policy"]
 
 READ_BACK_SECONDS = 10.0  # IAM may show a change to the one who made it after some seconds
+SETTLE_SECONDS = 2.0  # so long a change must stay: IAM has no "only if nobody else has changed it"
 POLL_SECONDS = 0.5
 SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)  # STS's own rule: no * and no ?, which would deny others, too
 _MACHINES, _ROLE = "FencedMachines", "FencedRole"
@@ -97,8 +98,7 @@ class RoleFence:
         try:
             answer = self.iam.get_role_policy(RoleName=self.role, PolicyName=FENCE_POLICY)
         except ClientError as error:
-            # A role that is not there is another account, and not "no fence".
-            if _is_absent(error) and "role policy" in str(error).lower():
+            if _has_no_policy(error):
                 return Fence()
             raise self._error("looked at", error) from error
         except BotoCoreError as error:
@@ -111,30 +111,41 @@ class RoleFence:
                 f"the policy {FENCE_POLICY} of {self.role} is left as it is, for {error}: look with {show}"
             ) from error
 
-    def set(self, wanted: Fence) -> bool:
-        """Sets the fence and reads it back; returns whether that changed something."""
-        if self.look() == wanted:
-            return False
+    def change(self, change: Callable[[Fence], Fence]) -> tuple[Fence, bool]:
+        """Makes the fence what `change` makes of it, and sees that it stays; returns it, and whether it was changed.
+
+        Two people on call may fence at once, and each write replaces the whole policy: who finds the own change gone
+        makes it again, of what the other one has written.
+        """
+        deadline = time.monotonic() + READ_BACK_SECONDS
+        written: float | None = None
+        while True:
+            found = self.look()
+            wanted = change(found)
+            if wanted == found and (written is None or time.monotonic() > written + SETTLE_SECONDS):
+                return found, written is not None
+            if wanted != found:
+                if time.monotonic() > deadline:
+                    raise FenceError(
+                        f"AWS took the fence of {self.role} and shows another one after {READ_BACK_SECONDS:g} s "
+                        f"({_told(found)}): somebody else may be changing it; run this again"
+                    )
+                self._write(wanted)
+                written = time.monotonic()
+            time.sleep(POLL_SECONDS)
+
+    def _write(self, wanted: Fence) -> None:
         try:
             if wanted:
                 document = json.dumps(policy(wanted), separators=(",", ":"))
                 self.iam.put_role_policy(RoleName=self.role, PolicyName=FENCE_POLICY, PolicyDocument=document)
             else:
                 self.iam.delete_role_policy(RoleName=self.role, PolicyName=FENCE_POLICY)
-        except (ClientError, BotoCoreError) as error:
+        except ClientError as error:
+            if wanted or not _has_no_policy(error):  # that is gone already, and was shown late
+                raise self._error("changed", error) from error
+        except BotoCoreError as error:
             raise self._error("changed", error) from error
-        self._read_back(wanted)
-        return True
-
-    def _read_back(self, wanted: Fence) -> None:
-        deadline = time.monotonic() + READ_BACK_SECONDS
-        while (found := self.look()) != wanted:
-            if time.monotonic() > deadline:
-                raise FenceError(
-                    f"AWS took the fence of {self.role} and shows another one after {READ_BACK_SECONDS:g} s "
-                    f"({_told(found)}): somebody else may be fencing; run this again"
-                )
-            time.sleep(POLL_SECONDS)
 
     def _error(self, act: str, error: Exception) -> FenceError:
         why = str(error)
@@ -143,8 +154,9 @@ class RoleFence:
         return FenceError(f"the fence of {self.role} could not be {act}: {why}")
 
 
-def _is_absent(error: ClientError) -> bool:
-    return error.response["Error"].get("Code") == "NoSuchEntity"
+def _has_no_policy(error: ClientError) -> bool:
+    """Whether the role has no such policy. A role that is not there is another account, and not "no fence"."""
+    return error.response["Error"].get("Code") == "NoSuchEntity" and "role policy" in str(error).lower()
 
 
 def _told(fence: Fence) -> str:

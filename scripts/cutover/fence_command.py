@@ -122,8 +122,7 @@ def _run(options: argparse.Namespace, change: Callable[[Fence], Fence]) -> int:
 
     role = plan.load().deployments[options.deployment].role
     guarded = fence.RoleFence(_aws(options.role_arn, "iam"), role)
-    wanted = change(guarded.look())
-    changed = guarded.set(wanted)
+    wanted, changed = guarded.change(change)
     document = {
         "deployment": options.deployment,
         "role": role,

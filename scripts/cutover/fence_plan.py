@@ -14,7 +14,7 @@ from cutover import fleet
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["choice", "mark", "offer", "outcome", "problem_of_order", "unfence_choice"]
+__all__ = ["choice", "mark", "offer", "outcome", "problem_of_order", "rollback_command", "unfence_choice"]
 
 Standing = Literal["proven", "unproven", "unreachable"]
 
@@ -73,6 +73,12 @@ def choice(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], orde
     return {"problem": problem, "machines": [] if problem else fenced, "marked": marked}
 
 
+def rollback_command(deployment: str, scenario: str, accepted: int) -> str:
+    """What runs this rollback again; without the number of files accepted as unreadable it would be refused."""
+    command = f"ansible-playbook emergency-rollback.yml -e deployment={deployment} -e scenario={scenario}"
+    return f"{command} -e accept_unreadable={accepted}" if accepted else command
+
+
 def offer(hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], command: str) -> str:
     """The fence that may follow a rollback which did not reach everybody, as a sentence; empty if none may.
 
@@ -108,12 +114,17 @@ def mark(texts: Sequence[str], new: Mapping[str, Any], deployment: str) -> str:
     found = {
         "machines": machines,
         "role": any(each.get("role", False) for each in [*old, new]),
-        "s3_denied": all(each.get("s3_denied", True) for each in [*old, new]),
+        "s3_denied": new["s3_denied"] and all(each.get("s3_denied", True) or _covers(new, each) for each in old),
         "since": min([each["since"] for each in old if "since" in each] + [_now()]),
         "by": new["by"],
         "unfence": f"ansible-playbook unfence.yml -e deployment={deployment}",
     }
     return json.dumps(found)
+
+
+def _covers(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Whether a fence denies S3 to all whom an older one meant: it was set again once AWS answered."""
+    return bool(new["role"]) or (not old.get("role") and set(old.get("machines", {})) <= set(new["machines"]))
 
 
 def outcome(
@@ -162,52 +173,78 @@ def unfence_choice(
     hosts: Mapping[str, Mapping[str, Any]],
     statuses: Sequence[Mapping[str, Any]],
     texts: Mapping[str, str],
+    denied: Mapping[str, Any],
     named: str,
 ) -> dict[str, Any]:
-    """What may be unfenced: `problem` (empty: it may be done), `machines`, `sessions`, `all`, and what `remains`.
+    """What may be unfenced: `problem` (empty: it may be done), `machines`, `sessions`, `role`, and what `remains`.
 
-    A machine comes back only if its processes hold what those of all other machines hold.
+    A machine comes back only if its processes hold what those of all other machines hold, and the role only if all do.
 
     Args:
         hosts: the inventory's hosts with their variables.
         statuses: results of the machine script's --status, of every machine (`item`) of the deployment.
         texts: the mark of each machine that has one.
+        denied: sessions and whole_role, as AWS says; empty if it was not asked. A mark may be lost, and somebody may
+            have fenced by hand.
         named: machines with commas, whose fence ends; empty for all of the fence.
     """
     marks = [_read(text) for text in texts.values()]
-    fenced: dict[str, str] = {}
-    for each in marks:
-        fenced |= each.get("machines", {})
+    reports = {each["item"]: each for each in statuses}
+    fenced = _fenced(hosts, list(reports), marks, denied.get("sessions", ()))
+    role = denied.get("whole_role", False) or any(each.get("role", False) for each in marks)
     wanted = _names(named) or list(fenced)
     strangers = [name for name in wanted if name not in fenced]
-    reports = {each["item"]: each for each in statuses}
     back = [name for name in wanted if name in reports]
-    others = [each for name, each in reports.items() if name not in fenced]
-    flags = {fleet.held(process) for each in others for process in _report(each)["processes"]}
-    problem = ""
     unreadable = [machine for machine, text in texts.items() if not _read(text)]
     if unreadable:
         where = ", ".join(unreadable)
         problem = f"the mark on {where} cannot be read: copy /etc/deltacrown/fenced there from another machine"
     elif strangers:
         problem = f"{', '.join(strangers)} is not fenced; fenced: {', '.join(fenced) or 'no machine'}"
-    elif back and len(flags) != 1:
-        held = " and ".join(sorted(flags)) or "nothing that could be read"
-        problem = f"the machines that are not fenced hold {held}, not one and the same"
-    elif back:
-        failures = fleet.not_returned([reports[name] for name in back], hosts, next(iter(flags)))
-        problem = "; ".join(failures)
-        if problem:
-            problem = f"{problem}; the other machines hold {next(iter(flags))} (dual write, read primary, backfill)"
+    else:
+        others = [report for name, report in reports.items() if name not in fenced]
+        problem = _unlike([*reports] if role and not named else back, reports, others, hosts)
     remaining = {name: session for name, session in fenced.items() if name not in wanted}
-    everything = not named or (not remaining and not any(each.get("role") for each in marks))
+    last = marks[-1] if marks else {}
     return {
         "problem": problem,
         "machines": back,
         "sessions": sorted({fenced[name] for name in wanted if name in fenced} - {""}),
-        "all": everything,
-        "remains": "" if everything else json.dumps({**marks[-1], "machines": remaining}),
+        "role": role and not named,
+        "remains": json.dumps({**last, "machines": remaining, "role": role}) if named and (remaining or role) else "",
     }
+
+
+def _fenced(
+    hosts: Mapping[str, Mapping[str, Any]],
+    machines: Sequence[str],
+    marks: Sequence[Mapping[str, Any]],
+    sessions: Sequence[str],
+) -> dict[str, str]:
+    """The sessions of fenced machines by their names; a session that no machine has stands for itself."""
+    found: dict[str, str] = {}
+    for each in marks:
+        found |= each.get("machines", {})
+    names = {hosts[machine].get("aws_session_name"): machine for machine in machines}
+    return found | {names.get(each, each): each for each in sessions if each not in found.values()}
+
+
+def _unlike(
+    back: Sequence[str],
+    reports: Mapping[str, Mapping[str, Any]],
+    others: Sequence[Mapping[str, Any]],
+    hosts: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Why these machines are not proven to hold what all others hold; empty if they are."""
+    if not back:
+        return ""
+    flags = {fleet.held(process) for each in others for process in _report(each)["processes"]}
+    if len(flags) != 1:
+        held = " and ".join(sorted(flags)) or "nothing that could be read"
+        return f"the machines that are not fenced hold {held}, not one and the same"
+    wanted = next(iter(flags))
+    problem = "; ".join(fleet.not_returned([reports[name] for name in back], hosts, wanted))
+    return f"{problem}; the other machines hold {wanted} (dual write, read primary, backfill)" if problem else ""
 
 
 def _report(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -169,6 +169,7 @@ class Rollback(Table):
     objective_seconds: Annotated[int, Field(gt=0)]
     drill_downloads: Annotated[int, Field(gt=0)]
     validation_seconds: Annotated[int, Field(gt=0)]
+    fence_drain_seconds: Annotated[int, Field(gt=0)]
     audit_seconds: Annotated[int, Field(gt=0)]
     drill_silence_seconds: Annotated[int, Field(ge=60, multiple_of=60)]
     drill_sweep_seconds: Annotated[int, Field(gt=0)]

@@ -13,25 +13,28 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from cutover.fleet import machine_report
 from cutover.machine_command import SCRIPT
 from cutover.status import asking, locks
-from cutover.status.here import LOCK
+from cutover.status.here import FENCED, LOCK
+from cutover.status.sites import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cutover.status.sites import Machine, Site
+    from cutover.status.sites import Site
 
-__all__ = ["FENCE", "PLAYBOOK", "SECONDS", "Look", "Picture", "Problem", "look"]
+__all__ = ["PLAYBOOK", "SECONDS", "Look", "Picture", "Problem", "look"]
 
 EPOCH = Path("/etc/deltacrown/rollback-epoch")
-FENCE = Path("/etc/deltacrown/fenced")  # lies on every machine while one of them is fenced
+PURGED = Path("/etc/deltacrown/purged-copies")  # how many files lie only in S3, and since when
 PLAYBOOK = "emergency-rollback.yml"
 # The ssh of an emergency gives a dead machine up after five seconds; this ends one that is reached and does not answer.
 SECONDS = 7.0
 _SHORT = 12  # digits of a SHA-256 that tell two scripts apart
-_MARKS = ("script", "epoch", "lock", "fence", "cutover", "status")
+_MARKS = ("script", "epoch", "room", "purged", "lock", "fence", "cutover", "status")
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,14 @@ class Look:
 
 @dataclass(frozen=True)
 class Picture:
-    """All machines that were asked, and what stands in the way, on this machine and on those."""
+    """All machines that were asked, and what stands in the way, on this machine and on those.
+
+    `notes` stand in nobody's way, and change what to type.
+    """
 
     looks: Sequence[Look]
     problems: Sequence[Problem]
+    notes: Sequence[str] = ()
 
 
 def look(sites: Sequence[Site], playbooks: Path, inventory: Sequence[str], user: str) -> Picture:
@@ -88,17 +95,38 @@ def look(sites: Sequence[Site], playbooks: Path, inventory: Sequence[str], user:
     data_hosts = {site.data_host.name for site in sites}
     rolled_back = {machine.name for site in sites for machine in site.machines}
     machines = {machine.name: machine for site in sites for machine in (*site.machines, site.data_host)}
+    options, unread = _emergency_ssh(playbooks)
     with ThreadPoolExecutor(len(machines) + 1) as pool:
         here = pool.submit(_here, playbooks, inventory, list(machines.values()))
         commands = [_command(script=name in rolled_back, cutover=name in data_hosts) for name in machines]
-        looks = list(pool.map(_ask, machines.values(), commands))
-        problems = here.result()
+        looks = list(pool.map(lambda machine, command: _ask(machine, command, options), machines.values(), commands))
+        problems = unread + here.result()
     own = hashlib.sha256((playbooks.parent / "scripts" / SCRIPT.name).read_bytes()).hexdigest()
     for each in looks:
         problems += _of_machine(each, own, str(each.machine.variables.get("ansible_user") or user))
     for site in sites:
         problems += _of_epochs([each for each in looks if each.machine in site.machines])
-    return Picture(looks, problems)
+    return Picture(looks, problems, _notes(looks))
+
+
+def _emergency_ssh(playbooks: Path) -> tuple[str, list[Problem]]:
+    """The options of the emergency's own ssh; none with a problem if the file that says them cannot be read."""
+    path = playbooks / "vars/emergency.yml"
+    try:
+        return str(yaml.safe_load(path.read_text(encoding="utf-8"))["emergency_ssh_args"]), []
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+        what = f"{path} cannot be read: {' '.join(str(error).split())[:300]}"
+        return "", [Problem("here", what, f"git status in {playbooks.parent}; put that file right")]
+
+
+def _notes(looks: Sequence[Look]) -> list[str]:
+    """What changes the command to type: after a purge the default is refused, and nobody reads the guide then."""
+    counts = [each.said["purged"].partition(" ")[0] for each in looks if each.said.get("purged")]
+    if not counts:
+        return []
+    most = max(counts, key=lambda text: (len(text), text))
+    then = 'while S3 can be read, add -e scenario=uploads; else see "After the purge" in ops/runbook.md'
+    return [f"{most} files lie only in S3 since the purge, so the command is refused as it stands: {then}"]
 
 
 def _here(playbooks: Path, inventory: Sequence[str], machines: Sequence[Machine]) -> list[Problem]:
@@ -136,9 +164,12 @@ def _readable(path: Path) -> bool:
         return False
 
 
-def _ask(machine: Machine, command: str) -> Look:
+def _ask(machine: Machine, command: str, options: str) -> Look:
+    """Asks over a connection such as the emergency's: an ssh that does not know one of its options reaches nobody."""
     begun = monotonic()
-    heard = asking.said(machine, command, SECONDS)
+    given = f"{options} {machine.variables.get('ansible_ssh_common_args') or ''}"
+    connected = Machine(machine.name, {**machine.variables, "ansible_ssh_common_args": given})
+    heard = asking.said(connected, command, SECONDS)
     found = Look(machine, monotonic() - begun)
     if isinstance(heard, str):
         found.silent = heard.removeprefix(f"{machine.name} ")
@@ -157,15 +188,25 @@ def _ask(machine: Machine, command: str) -> Look:
 def _command(*, script: bool, cutover: bool) -> str:
     """What a machine's shell runs as the user of the emergency: a line for each mark, the script's own JSON between.
 
-    A data host that runs no workers has neither script nor epoch.
+    A data host that runs no workers has neither script nor epoch. Under sudo the emergency runs the script, and a shell
+    for all the rest.
     """
-    asked = {"script": f"sha256sum <{SCRIPT}", "epoch": f"cat {EPOCH}"} if script else {}
-    for mark, path in (("lock", LOCK), ("fence", FENCE)):
+    asked = {}
+    if script:
+        room = f"test -w {EPOCH.parent} && df -k --output=avail {EPOCH.parent} | tail -n 1"
+        asked = {
+            "script": f"sha256sum <{SCRIPT}",
+            "epoch": f"cat {EPOCH}",
+            "room": f"sudo -n sh -c '{room}' 2>/dev/null",
+            "purged": f"sudo -n sh -c 'test ! -e {PURGED} || cat {PURGED}' 2>/dev/null",
+        }
+    for mark, path in (("lock", LOCK), ("fence", FENCED)):
         asked[mark] = f"test ! -e {path} || cat {path} || echo unreadable"
     if cutover:
         asked["cutover"] = "/usr/local/bin/cutover --version"
     lines = [f'echo {mark} "$({command})"' for mark, command in asked.items()]
-    return "; ".join([*lines, f"sudo -n {f'{SCRIPT.name} --status' if script else 'true'}", "echo status $?"])
+    under_sudo = f"sudo -n sh -c true && sudo -n {SCRIPT.name} --status" if script else "sudo -n sh -c true"
+    return "; ".join([*lines, under_sudo, "echo status $?"])
 
 
 def _of_machine(seen: Look, own: str, user: str) -> list[Problem]:
@@ -182,6 +223,10 @@ def _of_machine(seen: Look, own: str, user: str) -> list[Problem]:
     found = _of_script(seen, own) if "script" in seen.said else []
     if not _sudo_works(seen):
         found.append(_no_sudo(name, seen.errors, user))
+    elif seen.said.get("script") and seen.said.get("room") in {"", "0"}:
+        why = "has no room left" if seen.said["room"] else "cannot be written, even by root"
+        what = f"{EPOCH.parent} {why}, so no flag could be changed"
+        found.append(Problem(name, what, f"there: df -h {EPOCH.parent}; findmnt -T {EPOCH.parent}"))
     if "cutover" in seen.said and not seen.said["cutover"].startswith("cutover "):
         what = "it is the data host, and its /usr/local/bin/cutover does not answer"
         found.append(Problem(name, what, 'install the package there: README, "On your AWS account"'))
@@ -221,8 +266,15 @@ def _left_behind(name: str, said: Mapping[str, str]) -> list[Problem]:
         )
     if said["fence"]:
         what = f"the deployment is under a fence: {said['fence'][:300]}"
-        found.append(Problem(name, what, "take the fence away as its own words say, once its cause is mended"))
+        found.append(Problem(name, what, f"once its cause is mended: {_unfence(said['fence'])}"))
     return found
+
+
+def _unfence(text: str) -> str:
+    try:
+        return str(dict(json.loads(text))["unfence"])
+    except (ValueError, TypeError, KeyError):
+        return "ansible-playbook unfence.yml -e deployment=…"
 
 
 def _silent(seen: Look, user: str) -> Problem:
@@ -243,7 +295,11 @@ def _no_sudo(name: str, errors: str, user: str) -> Problem:
     if "password" in said:
         rule = f"{user} ALL=(ALL) NOPASSWD: ALL"
         return Problem(name, f"sudo asks {user} for a password", f"allow it there without: `{rule}` in /etc/sudoers.d")
-    return Problem(name, f"sudo {SCRIPT.name} --status says: {said}", f"try it there: sudo {SCRIPT.name} --status")
+    return Problem(
+        name,
+        f"sudo sh, or sudo {SCRIPT.name} --status, says: {said}",
+        f"try it there: sudo -n sh -c true && sudo -n {SCRIPT.name} --status",
+    )
 
 
 def _holder(text: str) -> str:

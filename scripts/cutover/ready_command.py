@@ -37,10 +37,11 @@ def register(commands: Subparsers) -> None:
         description=textwrap.fill(
             "Looks, from this control machine and as the user of the inventory, whether an emergency rollback could "
             "start now: the inventory, the ssh key and ansible-playbook here; on every machine, all at once, by new "
-            "connections: that it is reached, passwordless sudo, the machine script as in this checkout, one epoch, no "
-            "lock, no fence; on the data host also cutover. It needs neither AWS nor the database, and changes "
-            "nothing. The last line is the emergency's command. Exit 0: ready; 1: not ready, each cause with what to "
-            "do; 2: usage or inventory; 4: a machine broke off before it had answered, or this one is too busy.",
+            "connections: that it is reached, passwordless sudo, the machine script as in this checkout, one epoch, "
+            "room for the flags, no lock, no fence; on the data host also cutover. It needs neither AWS nor the "
+            "database, and changes nothing. The last line is the emergency's command. Exit 0: ready; 1: not ready, "
+            "each cause with what to do; 2: usage or inventory; 4: a machine broke off before it had answered, or "
+            "this one is too busy.",
             _COLUMNS,
         ),
         epilog="examples:\n  cutover ready\n  cutover ready --deployment all --json\n"
@@ -114,6 +115,7 @@ def _document(deployment: str, seen: Picture, code: ExitCode, took: float, comma
             for each in seen.looks
         ],
         "problems": [asdict(problem) for problem in seen.problems],
+        "notes": list(seen.notes),
         "command": command,
     }
 
@@ -124,6 +126,7 @@ def _lines(deployment: str, seen: Picture, code: ExitCode, took: float, command:
     for problem in seen.problems:
         yield f"  {'NO ' if problem.measured else ' ? '} {problem.where}: {problem.what}"
         yield f"      next: {problem.next}"
+    yield from (f"  !   {note}" for note in seen.notes)
     verdict = {ExitCode.DONE: "READY", ExitCode.FAILED: "NOT READY"}.get(code, "NOT KNOWN")
     machines = f"{len(seen.looks)} machine{'s' if len(seen.looks) != 1 else ''}"
     yield f"{deployment} {verdict}: {machines} asked from here in {took:.1f} s. In an emergency:"

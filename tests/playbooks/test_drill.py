@@ -32,7 +32,8 @@ proven=true; grep -qsx "$flags" $home/broken && [ -n "$flags" ] && proven=false
 printf '{"machine": "m", "worker": "worker1", "pid": 7, "started": "2026-11-28T05:00:00Z", "dual_write": %s, ' $1
 printf '"read_primary": %s, "backfill": %s, "proven": %s}\\n' $2 $3 $proven
 $proven && failed= || failed='"worker1"'
-printf '{"machine": "m", "done": %s, "seconds": 1, "failed": [%s], "epoch": 4}\\n' $proven "$failed"
+printf '{"machine": "m", "done": %s, "seconds": 1, "failed": [%s], "epoch": 4, "fenced": %s}\\n' $proven "$failed" \\
+    $([ -e $home/fenced ] && echo true || echo false)
 $proven
 """
 CUTOVER = """
@@ -125,6 +126,8 @@ def drilled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drilled:
     program(tmp_path / "bin", "logger", "exit 0")
     program(tmp_path / "bin", "journalctl", 'echo \'{"__CURSOR": "c"}\'')
     (tmp_path / "flags").write_text(S3_READS)
+    module = deployment.playbooks / "library/cutover_lock.py"
+    module.write_text(module.read_text().replace("/run/deltacrown/cutover.lock", f"{tmp_path}/cutover.lock"))
     made = Drilled(deployment, tmp_path)
     made.says("restore", {"from_quarantine": 0, "errors": [], "directory": "/q"})
     made.says("silence", "staging: s3 sends no page until 12:00 UTC")
@@ -187,6 +190,28 @@ def test_a_drill_that_cannot_be_silenced_does_not_begin(drilled: Drilled) -> Non
     assert "-e drill_silence=false" in said
     assert drilled.flags == S3_READS
     assert not [call for call in drilled.calls if "script local" in call]
+
+
+def test_a_drill_is_not_held_under_a_fence(drilled: Drilled) -> None:
+    """Every save of the returned writers fails, and the alarms are silenced."""
+    (drilled.home / "fenced").touch()
+    code, said = drilled.drill()
+    assert code == 2
+    assert "m1 says that staging is fenced" in said
+    assert "ansible-playbook unfence.yml -e deployment=staging first" in said
+    assert [call for call in drilled.calls if "script" in call] == ["script --status"] * 2
+
+
+def test_a_drill_does_not_end_a_step_that_runs(drilled: Drilled) -> None:
+    """A soak of a week is lost to practice, and its step is SUPERSEDED."""
+    lock = drilled.home / "cutover.lock"
+    lock.write_text(json.dumps({"holder": "amina", "step": 8}))
+    code, said = drilled.drill()
+    assert code == 2
+    assert "is held (holder amina, step 8): wait for that step" in said
+    assert drilled.flags == S3_READS
+    assert lock.exists()
+    assert not [call for call in drilled.calls if "alarms" in call or "script local" in call]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,13 @@ def test_a_fence_is_offered_only_when_all_others_are_proven(results: dict[str, A
     assert bool(said) == bool(offered)
 
 
+def test_the_offered_command_is_not_refused_after_a_purge() -> None:
+    """Whoever accepted that 12 files are unreadable types what the report says, and is refused."""
+    command = "ansible-playbook emergency-rollback.yml -e deployment=staging -e scenario=reads"
+    assert fence_plan.rollback_command("staging", "reads", 0) == command
+    assert fence_plan.rollback_command("staging", "reads", 12) == f"{command} -e accept_unreadable=12"
+
+
 def outcome(**changes: Any) -> list[str]:
     """The problems of a fence of m2 that went well, but for the changes."""
     machines: dict[str, dict[str, Any]] = {"m2": {"aws_session_name": "i-2"}}
@@ -169,3 +176,56 @@ def test_a_mark_keeps_what_others_have_fenced() -> None:
     assert found["machines"] == {"m2": "i-2", "m3": "i-3"}
     assert (found["role"], found["s3_denied"], found["since"]) == (True, False, "2026-11-24T10:00:00Z")
     assert "\n" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "denied"),
+    [
+        ({"machines": {"m2": "i-2"}}, {"machines": {"m2": "i-2"}}, True),
+        ({"machines": {"m2": "i-2"}}, {"machines": {"m3": "i-3"}}, False),
+        ({"machines": {"m2": "i-2"}}, {"machines": {}, "role": True}, True),
+        ({"machines": {}, "role": True}, {"machines": {"m2": "i-2"}}, False),
+        ({"machines": {"m2": "i-2"}}, {"machines": {"m2": "i-2"}, "s3_denied": False}, False),
+    ],
+)
+def test_a_fence_that_is_set_again_once_aws_answers_is_whole(
+    old: dict[str, Any], new: dict[str, Any], *, denied: bool
+) -> None:
+    """`cutover status` says for days that S3 is not denied, or that it is where it is not."""
+    ordered = {"role": False, "s3_denied": True, "by": "ana@laptop"} | new
+    found = fence_plan.mark([json.dumps({"s3_denied": False} | old)], ordered, "production")
+    assert json.loads(found)["s3_denied"] is denied
+
+
+def status(machine: str, flags: str = "false,false,false") -> dict[str, Any]:
+    """What a machine with one worker says to --status."""
+    values = dict(zip(("dual_write", "read_primary", "backfill"), map(json.loads, flags.split(",")), strict=True))
+    process = {"machine": machine, "worker": "worker1", "pid": 7, "proven": True, **values}
+    return {"item": machine, "rc": 0, "stdout": f"{json.dumps(process)}\n{json.dumps({'done': True, 'failed': []})}"}
+
+
+INVENTORY = {name: {"aws_session_name": name.replace("m", "i-")} for name in MACHINES} | {
+    f"w-{name}": {"machine": name, "worker_unit": "deltacrown-uwsgi@worker1.service"} for name in MACHINES
+}
+
+
+def unfenced(changed: dict[str, Any], named: str = "", **denied: Any) -> dict[str, Any]:
+    """The choice where no machine has a mark, and AWS denies this."""
+    statuses = [status(name) | changed.get(name, {}) for name in MACHINES]
+    return fence_plan.unfence_choice(INVENTORY, statuses, {}, {"sessions": [], "whole_role": False} | denied, named)
+
+
+def test_what_aws_alone_knows_is_unfenced_like_the_rest() -> None:
+    found = unfenced({}, sessions=["i-2", "i-gone"])
+    assert (found["problem"], found["machines"], found["role"]) == ("", ["m2"], False)
+    assert found["sessions"] == ["i-2", "i-gone"]
+    alone = unfenced({}, "m2", sessions=["i-2", "i-gone"], whole_role=True)
+    assert (alone["sessions"], alone["role"]) == (["i-2"], False)
+    assert json.loads(alone["remains"]) == {"machines": {"i-gone": "i-gone"}, "role": True}
+    assert unfenced({})["sessions"] == []
+
+
+def test_the_role_is_not_unfenced_while_two_machines_differ() -> None:
+    """One of them would read and write S3 at once, while the others have left it."""
+    found = unfenced({"m3": status("m3", "true,true,true")}, whole_role=True)
+    assert "hold false,false,false and true,true,true, not one and the same" in found["problem"]

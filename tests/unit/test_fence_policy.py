@@ -60,15 +60,30 @@ def test_a_policy_that_somebody_wrote_is_no_fence(change: dict[str, Any]) -> Non
 
 
 class Iam:
-    """Answers as IAM does; `loses` drops what is put, `stale` shows the state before for so many looks."""
+    """Answers as IAM does.
 
-    def __init__(self, *, absent: tuple[str, str] = NO_POLICY, loses: bool = False, stale: int = 0) -> None:
+    `loses` drops what is put, `stale` shows the state before for so many looks, `rival` is what somebody else, who has
+    looked before, puts in the place of the first change.
+    """
+
+    def __init__(
+        self,
+        *,
+        absent: tuple[str, str] = NO_POLICY,
+        loses: bool = False,
+        stale: int = 0,
+        rival: Fence | None = None,
+    ) -> None:
         self.document: dict[str, Any] | None = None
-        self.absent, self.loses, self.stale = absent, loses, stale
+        self.absent, self.loses, self.stale, self.rival = absent, loses, stale, rival
+        self.looks = 0
         self._before: dict[str, Any] | None = None
 
     def get_role_policy(self, **_: str) -> dict[str, Any]:
         self.stale -= 1
+        self.looks += 1
+        if self.rival and self.document and self.looks > 2:  # the first change has been seen
+            self.document, self.rival = policy(self.rival), None
         shown = self._before if self.stale >= 0 else self.document
         if shown is None:
             code, message = self.absent
@@ -80,6 +95,8 @@ class Iam:
             self._before, self.document = self.document, json.loads(given["PolicyDocument"])
 
     def delete_role_policy(self, **_: str) -> None:
+        if self.document is None:
+            raise ClientError({"Error": {"Code": NO_POLICY[0], "Message": NO_POLICY[1]}}, "DeleteRolePolicy")
         self._before, self.document = self.document, None
 
 
@@ -91,32 +108,53 @@ def guarded(iam: object) -> RoleFence:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fence, "READ_BACK_SECONDS", 0.05)
-    monkeypatch.setattr(fence, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(fence, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(fence, "SETTLE_SECONDS", 0.02)
+
+
+def deny(found: Fence) -> Fence:
+    return found.extended(["i-0aa"], whole_role=False)
+
+
+def free(found: Fence) -> Fence:
+    return found.reduced(["i-0aa"], whole_role=False)
 
 
 def test_a_fence_is_set_and_taken_away_and_read_back() -> None:
     subject = guarded(Iam())
-    assert subject.set(MACHINE)
-    assert not subject.set(MACHINE)
+    assert subject.change(deny) == (MACHINE, True)
+    assert subject.change(deny) == (MACHINE, False)
     assert subject.look() == MACHINE
-    assert subject.set(Fence())
-    assert not subject.set(Fence())
+    assert subject.change(free) == (Fence(), True)
+    assert subject.change(free) == (Fence(), False)
 
 
 def test_a_change_that_shows_late_is_waited_for() -> None:
-    assert guarded(Iam(stale=3)).set(MACHINE)
+    iam = Iam(stale=3)
+    assert guarded(iam).change(deny) == (MACHINE, True)
+    iam.stale = 3
+    assert guarded(iam).change(free) == (Fence(), True)
+
+
+def test_a_fence_that_somebody_overwrites_at_the_same_moment_is_made_again() -> None:
+    """Two people fence a machine each, the second write replaces the first, and both are told that it is done."""
+    other = Fence(frozenset({"i-0bb"}))
+    both = Fence(frozenset({"i-0aa", "i-0bb"}))
+    iam = Iam(rival=other)
+    assert guarded(iam).change(deny) == (both, True)
+    assert parsed(iam.document or {}) == both
 
 
 def test_a_change_that_never_shows_is_no_fence() -> None:
     """AWS said yes, somebody else's fence replaced ours, and the report says that the machine is fenced."""
     with pytest.raises(FenceError, match=r"shows another one after 0\.05 s \(no fence\)"):
-        guarded(Iam(loses=True)).set(MACHINE)
+        guarded(Iam(loses=True)).change(deny)
 
 
 def test_a_role_that_is_not_there_is_not_unfenced() -> None:
     """With the keys of another account "no fence" would be true, and of no use."""
     with pytest.raises(FenceError, match="The role with name deltacrown-s3-access cannot be found"):
-        guarded(Iam(absent=NO_ROLE)).set(Fence())
+        guarded(Iam(absent=NO_ROLE)).change(free)
 
 
 def test_an_aws_that_cannot_be_reached_is_told() -> None:

@@ -107,6 +107,7 @@ def test_a_missing_setting_is_named(key: str) -> None:
         ("retirementPrincipals", '["arn:aws:iam::123456789012:role/a"]'),
         ("fencePrincipals", '["arn:aws:iam::123456789012:role/some-role"]'),  # the workers': it could widen itself
         ("fencePrincipals", '["arn:aws:iam::123456789012:role/path/deltacrown-s3-access"]'),  # production's workers
+        ("fencePrincipals", '["arn:aws:sts::123456789012:assumed-role/some-role/i-0aa"]'),  # a machine's session
         ("kmsKeyArn", "arn:aws:kms:us-east-1:123456789012:alias/certificates"),  # a policy on an alias grants nothing
         ("inventory", "daily"),
         ("inventory", "true"),  # the lists go to a bucket that staging does not have

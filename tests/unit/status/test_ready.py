@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from cutover import cli, ready
 from tests.unit.status import recorded
@@ -28,7 +30,8 @@ REFUSED = "10.0.0.3: Permission denied (publickey)."
 def words(**changed: str) -> str:
     """What a machine's shell prints."""
     script = hashlib.sha256(SCRIPT.read_bytes()).hexdigest()
-    marks = {"script": f"{script}  -", "epoch": "7", "lock": "", "fence": "", "report": REPORT, "status": "0"}
+    marks = {"script": f"{script}  -", "epoch": "7", "room": "90000", "purged": "", "lock": "", "fence": ""}
+    marks |= {"report": REPORT, "status": "0"}
     lines = {**marks, **changed}
     return "".join(f"{text}\n" if mark == "report" else f"{mark} {text}\n" for mark, text in lines.items())
 
@@ -91,7 +94,9 @@ def test_every_machine_is_asked_as_the_emergency_asks(fleet: Fleet, capsys: pyte
     calls = fleet.calls().splitlines()
     assert len(calls) == 2
     for call in calls:
-        for part in ("ControlPath=none", "ConnectTimeout=5", "-l operator", "sudo -n deltacrown-s3-rollback --status"):
+        emergency = yaml.safe_load((REPOSITORY / "playbooks/vars/emergency.yml").read_text())["emergency_ssh_args"]
+        assert "KexAlgorithms" in emergency
+        for part in (emergency, "-l operator", "sudo -n sh -c true && sudo -n deltacrown-s3-rollback --status"):
             assert part in call
     assert ["cutover --version" in call for call in sorted(calls, key=lambda call: "10.0.0.3" in call)] == [True, False]
     asked = (fleet.directory / "ansible.calls").read_text()
@@ -107,9 +112,12 @@ def test_every_machine_is_asked_as_the_emergency_asks(fleet: Fleet, capsys: pyte
         ({"epoch": "seven"}, "rollback-epoch cannot be read", "prepare-hosts.yml --limit web2"),
         ({"lock": json.dumps(LOCK)}, "is held step 6 by amina on laptop since", "cutover unlock"),
         ({"lock": "unreadable"}, "nobody that could be told", "cutover unlock"),
-        ({"fence": '{"what": "web3"}'}, 'under a fence: {"what": "web3"}', "take the fence away"),
-        ({"report": "", "status": "1"}, "--status says: sudo: a terminal", "try it there: sudo delta"),
-        ({"report": '{"failed": []', "status": "0"}, "--status says: ", "try it there: sudo delta"),
+        ({"fence": '{"what": "web3"}'}, 'under a fence: {"what": "web3"}', "ansible-playbook unfence.yml"),
+        ({"fence": '{"unfence": "as it says"}'}, "under a fence", "once its cause is mended: as it says"),
+        ({"room": ""}, "/etc/deltacrown cannot be written, even by root, so no flag could", "findmnt -T /etc/delta"),
+        ({"room": "0"}, "/etc/deltacrown has no room left, so no flag could", "df -h /etc/deltacrown"),
+        ({"report": "", "status": "1"}, "--status, says: sudo: a terminal", "try it there: sudo -n sh"),
+        ({"report": '{"failed": []', "status": "0"}, "--status, says: ", "try it there: sudo -n sh"),
     ],
 )
 def test_what_is_amiss_on_a_machine_is_named(
@@ -131,6 +139,32 @@ def test_sudo_that_asks_for_a_password_is_named(fleet: Fleet, capsys: pytest.Cap
     found = problem(fleet, capsys)
     assert found["what"] == "sudo asks operator for a password"
     assert "operator ALL=(ALL) NOPASSWD: ALL" in found["next"]
+
+
+def test_a_purge_that_makes_the_emergency_refuse_is_told(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that it prints would be refused, and whoever types it learns that at night."""
+    fleet.stdout["web2"] = words(purged="1200 2026-11-27T05:00:00Z")
+    code, document = look(fleet, capsys)
+    assert code == 0
+    (note,) = document["notes"]
+    assert note.startswith("1200 files lie only in S3 since the purge, so the command is refused as it stands")
+    assert cli.main(["ready", "-i", fleet.inventory]) == 0
+    assert f"  !   {note}\n" in capsys.readouterr().out
+
+
+def test_emergency_options_that_cannot_be_read_are_named(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The syntax check reads no file of variables; with a conflict in it the emergency ends at its first play."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(REPOSITORY / "playbooks/vars", checkout / "playbooks/vars")
+    for name in ("playbooks/ansible.cfg", "scripts/deltacrown-s3-rollback"):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, checkout / name)
+    (checkout / "playbooks/vars/emergency.yml").write_text("<<<<<<< HEAD\na: b: c\n")
+    monkeypatch.chdir(checkout)
+    found = problem(fleet, capsys)
+    assert (found["where"], "vars/emergency.yml cannot be read" in found["what"]) == ("here", True)
 
 
 def test_another_epoch_is_named_with_how_to_even_it(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
