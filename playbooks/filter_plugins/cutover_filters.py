@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleFilterError
 
 try:
-    from cutover import fleet, unreadable
+    from cutover import fleet
 except ImportError as error:
     raise AnsibleFilterError(
         "the package `cutover` is not importable by this Ansible: run `make setup`, then `. .venv/bin/activate`"
@@ -160,15 +160,6 @@ def held_mode(report: Mapping[str, Any]) -> str:
     return (fleet.mode_named(plan.load().modes, held.pop()) or "") if len(held) == 1 else ""
 
 
-def rollback_record(
-    hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], what: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The evidence of an emergency or a drill on these machines; `what` holds kind, deployment, scenario, seconds."""
-    from cutover import step_record
-
-    return step_record.of_rollback([hosts[machine] for machine in machines], what)
-
-
 def chain_problem(directory: str) -> str:
     """The first broken link of a chain of evidence; empty if it is whole."""
     from cutover.evidence import chain
@@ -223,148 +214,6 @@ def problems_named(problems: Sequence[Mapping[str, Any]]) -> str:
     told = [" ".join(str(value) for value in problem.values() if value is not None) for problem in problems]
     more = f"; and {len(told) - _PROBLEMS_TOLD} more" if len(told) > _PROBLEMS_TOLD else ""
     return "".join(f"; {text}" for text in told[:_PROBLEMS_TOLD]) + more
-
-
-def fence_problem(order: Mapping[str, Any], machines: Sequence[str]) -> str:
-    """Why this order of a fence makes no sense, before anything was done; empty if it does."""
-    from cutover import fence_plan
-
-    return fence_plan.problem_of_order(order, machines)
-
-
-def fence_choice(
-    hosts: Mapping[str, Mapping[str, Any]], machines: Sequence[str], order: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Whom an order fences after the rollback, or why nobody."""
-    from cutover import fence_plan
-
-    return fence_plan.choice(hosts, machines, order)
-
-
-def fence_offer(
-    deployment: str,
-    hosts: Mapping[str, Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]],
-    scenario: str,
-    accepted: int | str,
-) -> str:
-    """The fence that may follow a rollback which did not reach everybody; empty if none may."""
-    from cutover import fence_plan
-
-    command = fence_plan.rollback_command(deployment, scenario, int(accepted))
-    return fence_plan.offer(hosts, groups[f"{deployment}_machines"], command)
-
-
-def fence_mark(results: Sequence[Mapping[str, Any]], new: Mapping[str, Any], deployment: str) -> str:
-    """The mark of a fence, with what the marks on the machines (results of `cat`) say already."""
-    from cutover import fence_plan
-
-    return fence_plan.mark(list(_marks(results).values()), new, deployment)
-
-
-def fence_outcome(
-    hosts: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, Any], results: Mapping[str, Any], deployment: str
-) -> dict[str, list[str]]:
-    """How a fence ended: lines, and those of them that are problems."""
-    from cutover import fence_plan
-
-    return fence_plan.outcome(hosts, chosen, results, deployment)
-
-
-def unfence_choice(
-    hosts: Mapping[str, Mapping[str, Any]],
-    statuses: Sequence[Mapping[str, Any]],
-    marks: Sequence[Mapping[str, Any]],
-    shown: Mapping[str, Any],
-    named: str,
-) -> dict[str, Any]:
-    """What may be unfenced, or why nothing; `shown` is the result of `cutover fence --show`."""
-    from cutover import fence_plan
-
-    denied = json.loads(shown["stdout"]) if shown.get("rc") == 0 else {}
-    return fence_plan.unfence_choice(hosts, statuses, _marks(marks), denied, named)
-
-
-def _marks(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {each["item"]: each["stdout"] for each in results if each.get("rc") == 0}
-
-
-def rollback_objective_seconds(_scenario: str) -> int:
-    """The time that an emergency rollback may take; the runbook has one for all scenarios."""
-    from cutover import plan
-
-    return plan.load().rollback.objective_seconds
-
-
-def rollback_limits(_scenario: str) -> dict[str, Any]:
-    """What the table says of a rollback: `validation_seconds`, `audit_seconds` and the rest of its part `rollback`."""
-    from cutover import plan
-
-    return plan.load().rollback.model_dump()
-
-
-def needs_audit(scenario: str) -> bool:
-    """Whether no step turns a flag on again after this scenario before an audit of every file has passed."""
-    from cutover import plan
-
-    return plan.load().scenarios[scenario].needs_audit
-
-
-def unaudited_rollback(records: str, number: int) -> str:
-    """Why a step may not turn flags on before an audit, from `cutover evidence list --json`; empty if it may."""
-    from cutover import plan
-    from cutover.evidence import requirements
-
-    return requirements.unaudited_of(plan.load(), records, number)
-
-
-def audit_record(check: Mapping[str, Any], deployment: str) -> dict[str, Any]:
-    """The evidence of an audit, from the document of `cutover audit`."""
-    from cutover import step_record
-
-    return step_record.of_audit(check, deployment)
-
-
-def downloads_validated(document: Mapping[str, Any]) -> dict[str, str]:
-    """What `cutover downloads` says after a rollback, for its report."""
-    from cutover import rollback_validation
-
-    return rollback_validation.downloads(document)
-
-
-def upload_validated(worker: Sequence[Mapping[str, Any]], copies: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Where a new certificate is, against what its worker's processes hold, for the report of a rollback."""
-    from cutover import plan, rollback_validation
-
-    return rollback_validation.upload(plan.load(), worker, copies)
-
-
-def journals_validated(journals: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Whether workers logged what the flags that they were proven to hold forbid, for the report of a rollback."""
-    from cutover import plan, rollback_validation
-
-    return rollback_validation.journals(plan.load(), journals, rollback_validation.proven(hosts))
-
-
-def workers_proven(workers: Sequence[str], hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Those of the inventory's workers whose processes were proven by the emergency."""
-    from cutover import rollback_validation
-
-    return rollback_validation.workers_proven(hosts, workers)
-
-
-def resolution(audit: Mapping[str, Any], deployment: str, data_host: str, environment_file: str) -> list[str]:
-    """The runbook's resolution of an inconsistency, as commands, for what an audit's record found."""
-    from cutover import rollback_validation
-
-    return rollback_validation.resolution(audit.get("audit"), deployment, data_host, environment_file)
-
-
-def way_back(hosts: Sequence[Mapping[str, Any]], scenario: str, deployment: Deployment) -> list[str]:
-    """What to run after a rollback of these machines, a sentence each."""
-    from cutover import plan, rollback_validation
-
-    return rollback_validation.way_back(plan.load(), hosts, scenario, deployment)
 
 
 def data_tool_interval_seconds(tool: str) -> int:
@@ -458,11 +307,6 @@ class FilterModule:
             "extract_or_zero": extract_or_zero,
             "flags_proven": fleet.flags_proven,
             "fallbacks_of": fallbacks_of,
-            "fence_choice": fence_choice,
-            "fence_mark": fence_mark,
-            "fence_offer": fence_offer,
-            "fence_outcome": fence_outcome,
-            "fence_problem": fence_problem,
             "first_complaint": first_complaint,
             "gate_step": gate_step,
             "data_hosts": fleet.data_hosts,
@@ -476,9 +320,6 @@ class FilterModule:
             "problems_named": problems_named,
             "not_returned": fleet.not_returned,
             "processes_not_holding": fleet.processes_not_holding,
-            "rollback_objective_seconds": rollback_objective_seconds,
-            "rollback_record": rollback_record,
-            "rollback_report": fleet.rollback_report,
             "seconds_since_start_of": fleet.seconds_since_start_of,
             "step_record": step_record,
             "strays": fleet.strays,
@@ -490,24 +331,11 @@ class FilterModule:
             "units_on": fleet.units_on,
             "up_to": up_to,
             "uwsgi_problem": uwsgi_problem,
-            "unfence_choice": unfence_choice,
             "unknown_workers": fleet.unknown_workers,
             "watcher_fingerprint": watcher_fingerprint,
             "watcher_health_url": watcher_health_url,
-            "unreadable_options": unreadable.options,
-            "unreadable_problem": unreadable.problem,
             "without_copies": without_copies,
             "worker_of": fleet.worker_of,
             "workers_on": fleet.workers_on,
             "workers_to_return": fleet.workers_to_return,
-            "audit_record": audit_record,
-            "downloads_validated": downloads_validated,
-            "journals_validated": journals_validated,
-            "needs_audit": needs_audit,
-            "resolution": resolution,
-            "workers_proven": workers_proven,
-            "rollback_limits": rollback_limits,
-            "unaudited_rollback": unaudited_rollback,
-            "upload_validated": upload_validated,
-            "way_back": way_back,
         }
