@@ -37,7 +37,7 @@ lab-down: setup  ## Removes what `make rehearse KEEP=1` or `make lab-up` left
 test-fleet: setup  ## Tests on booted machines (pytest-testinfra)
 	pytest tests/fleet
 
-faults: setup  ## The long fault runs: production steps with a part broken, 50 kills of a backfill, outages (some 25 minutes)
+faults: setup  ## The long fault runs: steps, emergencies and fences with a part broken, 50 kills of a backfill (well over an hour)
 	pytest tests/faults
 
 bench: setup  ## Data tools against s5cmd, rclone, aws s3 sync; the emergency against ssh (BENCH="--only marks --quick" looks shortly)

@@ -16,7 +16,7 @@ from cutover import fleet, plan
 from rehearsal import deployed_site
 from tests.fleet import broken_machines, emergencies
 from tests.fleet.emergencies import Watch, roll_back, said
-from tests.fleet.production import WEBS
+from tests.fleet.production import DATA_HOST, WEBS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(600)  # the first test may wait for a whole lab
 LOCAL, DUAL = (fleet.triple(plan.load().modes[mode].flags) for mode in ("local", "dual-write"))
+BROKEN = WEBS[-1]
 OBJECTIVE_SECONDS = 60.0
 
 
@@ -48,6 +49,8 @@ class Fault:
 
 
 FAULTS = [
+    Fault(broken_machines.powered_off, "{0} cannot be reached (", "{0}: UNREACHABLE, its state is unknown"),
+    Fault(broken_machines.hanging_ssh, "{0} cannot be reached (", "{0}: UNREACHABLE, its state is unknown"),
     Fault(
         broken_machines.hanging_behind_a_cached_connection,
         "{0} cannot be reached (",
@@ -60,14 +63,15 @@ FAULTS = [
         "DOES NOT RUN (journalctl -u deltacrown-uwsgi@",
         "{0}: NOT DONE, 0 of",
     ),
-    Fault(broken_machines.sudo_that_asks_for_a_password, "{0}: sudo: a password is required", "{0}: NOT DONE, 0 of 0"),
+    Fault(broken_machines.sudo_that_asks_for_a_password, "{0}: sudo asks for a password", "{0}: NOT DONE, 0 of 0"),
 ]
 
 
+@pytest.mark.parametrize("broken", [BROKEN, DATA_HOST])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.breaks.__name__)
-def test_broken_machine_keeps_nobody_waiting(dual_write: Lab, tmp_path: Path, fault: Fault) -> None:
-    """The tenth machine of ten must not keep nine on a failing S3, nor be forgotten."""
-    broken, others = WEBS[-1], WEBS[:-1]
+def test_broken_machine_keeps_nobody_waiting(dual_write: Lab, tmp_path: Path, fault: Fault, broken: str) -> None:
+    """The tenth machine of ten must not keep nine on a failing S3, nor be forgotten; nor must the data host."""
+    others = [machine for machine in WEBS if machine != broken]
     with fault.breaks(dual_write, broken):
         with Watch(LOCAL, others) as watch:
             emergency = roll_back(tmp_path)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rehearsal import playbook
+from rehearsal.lab import cgroups
 from rehearsal.lab.topology import MACHINES
 from tests.fleet import emergencies
 
@@ -28,6 +29,13 @@ def powered_off(lab: Lab, machine: str) -> Iterator[None]:
     finally:
         lab.power_on(machine)
         emergencies.wait_until_it_serves(machine)
+
+
+@contextmanager
+def hanging_ssh(_lab: Lab, machine: str) -> Iterator[None]:
+    """sshd takes the connection and never says a word."""
+    with emergencies.stopped(_group(machine, "ssh.service")):
+        yield
 
 
 @contextmanager
@@ -86,3 +94,10 @@ def sudo_that_asks_for_a_password(_lab: Lab, machine: str) -> Iterator[None]:
         yield
     finally:
         sudoers.write_text(whole)
+
+
+def _group(machine: str, unit: str) -> str:
+    """The control group of a machine's unit, below the lab's tree."""
+    tree = cgroups.hierarchies()[0] / cgroups.TREE
+    (found,) = (tree / machine).rglob(unit)
+    return str(found.relative_to(tree))
