@@ -97,8 +97,8 @@ class Preview:
     data_host: str
     environment_file: str
     workers: tuple[WorkerState, ...]
-    background: tuple[Background, ...]
-    drill: Event
+    background: tuple[Background, ...] | None
+    drill: Event | None
     files: int | None
     only_in_s3: int | None
     certificates: int | None
@@ -159,8 +159,8 @@ def preview(table: Plan, site: Site, answers: Mapping[str, Answer], scenario: st
         data_host=host.name,
         environment_file=str(host.variables.get("environment_file", "…")),
         workers=tuple(found),
-        background=tools.runs,
-        drill=tools.last.drill,
+        background=tools.runs if _is_told(told, "runs") else None,
+        drill=tools.last.drill if _is_told(told, "evidence") else None,
         files=None if files is None else files["files"],
         **_only_in_s3(purged, files, in_s3),
         purged=purged["files"] if purged else 0 if copies.get("purged", "unknown") is None else None,
@@ -192,6 +192,12 @@ def _part(document: Mapping[str, Any], name: str, holes: list[str], host: str) -
         holes.append(f"{host}: {name} NOT MEASURED: {' '.join(str(found['error']).split())}")
         return None
     return found
+
+
+def _is_told(document: Mapping[str, Any], name: str) -> bool:
+    """Whether the data host could be asked for a part and it is whole, be there anything of it or not."""
+    found = document.get(name, {"error": ""})
+    return not (isinstance(found, dict) and found.keys() & {"error", "broken"})
 
 
 def _records(evidence: Mapping[str, Any] | None, holes: list[str], host: str) -> list[Any]:

@@ -36,13 +36,13 @@ def lines(seen: Preview) -> Iterator[str]:
 
 
 def _facts(seen: Preview) -> Iterator[tuple[str, str]]:
-    runs = [f"{run.name}: {run.state}" for run in seen.background]
-    yield "background", "; ".join(runs) or "no backfill or sweep runs"
+    runs = [f"{run.name}: {run.state}" for run in seen.background or ()]
+    yield "background", _UNKNOWN if seen.background is None else "; ".join(runs) or "no backfill or sweep runs"
     yield "only in S3", _only_in_s3(seen)
     if seen.nowhere:
         yield "nowhere", f"{seen.nowhere} files that the table names lie neither locally nor in S3: cutover audit"
     yield "quarantine", _quarantine(seen)
-    yield "last drill", screen.event(seen.drill, seen.at)
+    yield "last drill", _UNKNOWN if seen.drill is None else screen.event(seen.drill, seen.at)
     for scenario, sentences in seen.degraded.items():
         yield scenario, "; ".join(sentences) or "every flag is off already: nothing changes"
     for sentence in seen.not_measured:

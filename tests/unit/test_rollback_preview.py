@@ -224,8 +224,19 @@ def test_evidence_that_is_broken_takes_the_last_drill_only(fleet: Fleet, capsys:
     """A chain that somebody changed hides which files are unreadable."""
     fleet.here["web1"]["data"]["evidence"] = {"broken": "the evidence in /d is broken at 3"}
     code, seen = look(fleet, capsys)
-    assert (code, seen["only_in_s3"], seen["drill"]["outcome"]) == (4, 0, "never")
+    assert (code, seen["only_in_s3"], seen["drill"]) == (4, 0, None)
     assert seen["not_measured"] == ["the evidence in /d is broken at 3"]
+
+
+def test_a_data_host_that_does_not_answer_leaves_nothing_said_of_it(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ "No backfill runs" and "never drilled" would be answers that nobody gave."""
+    fleet.here["web1"] = {"data": {"error": "killed"}}
+    code, text = screen(fleet, capsys)
+    assert code == 4
+    assert "background NOT MEASURED" in text
+    assert "last drill NOT MEASURED" in text
 
 
 def test_another_deployment_or_scenario_does_not_exist(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
