@@ -81,7 +81,7 @@ def test_second_worker_that_does_not_start_takes_the_first_one_back(staging: Lab
 
 def test_step_refuses_to_start_from_another_mode(staging: Lab, tmp_path: Path) -> None:
     """A step that starts from a state nobody knows cannot be taken back to it."""
-    staging.run("staging1", ["sudo", "sed", "-i", "s/READ_PRIMARY=false/READ_PRIMARY=true/", ENVIRONMENT])
+    staging.run("staging1", ["sudo", "sed", "-i", "s/BACKFILL_ENABLED=false/BACKFILL_ENABLED=true/", ENVIRONMENT])
     staging.run("staging1", ["sudo", "systemctl", "restart", "deltacrown-uwsgi"])
     run = playbook.run("go-live-step1.yml", log_directory=tmp_path)
     assert run.returncode != 0
