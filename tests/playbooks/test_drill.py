@@ -22,10 +22,11 @@ ASKED = plan.load().rollback.drill_downloads
 # Holds the flags of all machines in one file; a triple that stands in the file `broken` leaves its workers unproven.
 SCRIPT = """
 echo "script $*" >>$home/calls
+hold() { echo "$1" >$home/flags.$$ && mv $home/flags.$$ $home/flags; } # the other machine's may be reading it
 case "$1" in
-    --flags) flags=$2; echo "$2" >$home/flags ;;
+    --flags) flags=$2; hold "$2" ;;
     --status) ;;
-    *) echo false,false,false >$home/flags ;;
+    *) hold false,false,false ;;
 esac
 set -- $(tr , ' ' <$home/flags)
 proven=true; grep -qsx "$flags" $home/broken && [ -n "$flags" ] && proven=false
