@@ -12,6 +12,7 @@ from tests.fleet import emergencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rehearsal.lab import Lab
 
@@ -75,25 +76,26 @@ def full_disk(lab: Lab, machine: str) -> Iterator[None]:
 @contextmanager
 def workers_that_do_not_start(_lab: Lab, machine: str) -> Iterator[None]:
     """A deploy has left something that no new process can load."""
-    ini = MACHINES[machine].root / INI
-    whole = ini.read_text()
-    ini.write_text(whole.replace("deltacrown.wsgi", "deltacrown.no_such_module"))
-    try:
+    with _edited(MACHINES[machine].root / INI, "deltacrown.wsgi", "deltacrown.no_such_module"):
         yield
-    finally:
-        ini.write_text(whole)
 
 
 @contextmanager
 def sudo_that_asks_for_a_password(_lab: Lab, machine: str) -> Iterator[None]:
     """The operator has lost a right."""
-    sudoers = MACHINES[machine].root / SUDOERS
-    whole = sudoers.read_text()
-    sudoers.write_text(whole.replace("NOPASSWD: ", ""))
+    with _edited(MACHINES[machine].root / SUDOERS, "NOPASSWD: ", ""):
+        yield
+
+
+@contextmanager
+def _edited(file: Path, old: str, new: str) -> Iterator[None]:
+    """A machine's file with other words in it, during the block."""
+    whole = file.read_text()
+    file.write_text(whole.replace(old, new))
     try:
         yield
     finally:
-        sudoers.write_text(whole)
+        file.write_text(whole)
 
 
 def _group(machine: str, unit: str) -> str:
